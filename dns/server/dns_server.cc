@@ -1,0 +1,187 @@
+#include "dns/server/dns_server.h"
+
+#include <fcntl.h>
+
+#include "base/net/socket.h"
+#include "dns/zone/service_records.h"
+
+namespace dns {
+
+using base::IpPort;
+
+static UpstreamConfig upstream_config(const DnsConfig& c) {
+  UpstreamConfig u = c.upstream;
+  for (auto& a : c.addresses) {
+    u.own.push_back({a, c.port});
+    if (a.is_any()) u.own.push_back({*base::IpAddr::parse(a.is_v4() ? "127.0.0.1" : "::1"), c.port});
+  }
+  return u;
+}
+
+static ZoneConfig zone_config(const DnsConfig& c) {
+  ZoneConfig z = c.zone;
+  for (auto& a : c.addresses)
+    if (!a.is_any()) z.server_addresses.push_back(a);
+  return z;
+}
+
+base::Result<void> DnsServer::check(const DnsConfig& c) {
+  if (c.addresses.empty()) return base::fail(base::Code::invalid, "dns: no address to listen on; set at least one");
+  if (c.udp_payload_max < kUdpMin || c.udp_payload_max > 4096)
+    return base::fail(base::Code::invalid, "dns: UDP payload {} is out of range; use 512 to 4096", c.udp_payload_max);
+  if (c.zone.ttl > 3600) return base::fail(base::Code::invalid, "dns: ttl {} is out of range; use 0 to 3600 seconds", c.zone.ttl);
+  auto n = Name::from_text(c.zone.cluster_domain);
+  if (!n || n->size() == 1 || n->size() > 120) return base::fail(base::Code::invalid, "dns: clusterDomain \"{}\" is not a domain name; the usual one is cluster.local", c.zone.cluster_domain);
+  EM_TRY(Upstream::check(c.upstream));
+  auto local = LocalNames::make(c.local, 0);
+  return local ? base::Result<void>() : base::Result<void>(tl::unexpected(local.error()));
+}
+
+base::Result<std::unique_ptr<DnsServer>> DnsServer::start(base::Loop& loop, base::SocketStore& store, base::Rng& rng, base::Metrics& m, DnsConfig c, DnsHooks h) {
+  EM_TRY(check(c));
+  std::unique_ptr<DnsServer> s(new DnsServer(loop, store, rng, m, std::move(c), std::move(h)));
+  EM_TRY_ASSIGN(auto sockets, s->open(s->config_));
+  s->upstream_ = std::make_unique<Upstream>(loop, rng, m, upstream_config(s->config_));
+  s->keep_cache();
+  s->build_zone();
+  s->listen(std::move(sockets));
+  return s;
+}
+
+DnsServer::DnsServer(base::Loop& l, base::SocketStore& st, base::Rng& r, base::Metrics& m, DnsConfig c, DnsHooks h)
+    : loop_(l), store_(st), rng_(r), metrics_(m), config_(std::move(c)), hooks_(std::move(h)), watch_(l.now()),
+      names_(m.gauge("edgemeshd_dns_zone_names", "Names the zone answers for.")),
+      connections_(m.gauge("edgemeshd_dns_tcp_connections", "Open TCP connections of clients.")) {
+  rng_.fill(cookie_secret_);
+}
+
+DnsServer::~DnsServer() {
+  udp_.clear();  // before what they answer from
+  tcp_.clear();
+  keeper_.reset();
+  upstream_.reset();
+}
+
+base::Result<DnsServer::Sockets> DnsServer::open(const DnsConfig& c) {
+  Sockets out;
+  for (size_t i = 0; i < c.addresses.size(); i++) {
+    IpPort at{c.addresses[i], c.port};
+    if (keep(at, out)) continue;
+    base::SocketOptions o{.freebind = true, .recv_buffer = 4 << 20, .packet_info = at.ip.is_any()};
+    auto udp = store_.acquire(fmt::format("dns-udp-{}", i), [&] { return base::udp_socket(at, o); });
+    if (!udp) return base::fail_in("dns", udp.error());
+    if (!at.port) at.port = base::local_address(udp->get()).value_or(at).port;  // tests: any port, the same for both
+    base::SocketOptions t{.freebind = true, .backlog = 512};
+    auto tcp = store_.acquire(fmt::format("dns-tcp-{}", i), [&] { return base::tcp_listen(at, t); });
+    for (int again = 0; !tcp && !c.port && again < 16; again++) {  // the port UDP was given is somebody's TCP port: another one
+      if (udp = base::udp_socket({at.ip, 0}, o); !udp) break;
+      at.port = base::local_address(udp->get()).value_or(at).port;
+      tcp = base::tcp_listen(at, t);
+    }
+    if (!udp) return base::fail_in("dns", udp.error());
+    if (!tcp) return base::fail_in("dns", tcp.error());
+    out.udp.push_back(std::move(*udp));
+    out.tcp.push_back(std::move(*tcp));
+  }
+  return out;
+}
+
+// A reload goes on with the sockets of addresses that stay: no query is lost.
+bool DnsServer::keep(const IpPort& at, Sockets& out) const {
+  for (size_t i = 0; i < listening_.size(); i++) {
+    if (listening_[i] != at) continue;
+    base::UniqueFd udp(::fcntl(udp_[i]->fd(), F_DUPFD_CLOEXEC, 0)), tcp(::fcntl(tcp_[i]->fd(), F_DUPFD_CLOEXEC, 0));
+    if (!udp || !tcp) return false;
+    out.udp.push_back(std::move(udp));
+    out.tcp.push_back(std::move(tcp));
+    return true;
+  }
+  return false;
+}
+
+base::Result<void> DnsServer::reload(DnsConfig c) {
+  EM_TRY(check(c));
+  auto sockets = open(c);
+  if (!sockets) {
+    keep_for_successor(c.addresses.size());
+    return tl::unexpected(sockets.error());
+  }
+  config_ = std::move(c);
+  upstream_->reload(upstream_config(config_));
+  build_zone();
+  const size_t before = listening_.size();
+  listen(std::move(*sockets));
+  keep_for_successor(before);
+  return {};
+}
+
+// Names go by place in the list: after a reload each leads to the socket that is there now, and those of before are closed.
+void DnsServer::keep_for_successor(size_t before) {
+  for (size_t i = 0; i < std::max(before, listening_.size()); i++) {
+    store_.keep(fmt::format("dns-udp-{}", i), i < udp_.size() ? udp_[i]->fd() : -1);
+    store_.keep(fmt::format("dns-tcp-{}", i), i < tcp_.size() ? tcp_[i]->fd() : -1);
+  }
+}
+
+void DnsServer::listen(Sockets s) {
+  udp_.clear();
+  tcp_.clear();
+  listening_.clear();
+  if (config_.tap != tapped_) {
+    tap_.reset();  // one file, one writer
+    tap_ = QueryTap::make(config_.tap, metrics_);
+    tapped_ = config_.tap;
+  }
+  responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, Responder::Hooks{hooks_.on_service_query, hooks_.search_namespace, &watch_, tap_.get(), cookie_secret_, local_.get()},
+                                           config_.udp_payload_max);
+  for (size_t i = 0; i < s.udp.size(); i++) {
+    listening_.push_back(base::local_address(s.udp[i].get()).value_or(IpPort{config_.addresses[i], config_.port}));
+    udp_.push_back(std::make_unique<UdpListener>(loop_, std::move(s.udp[i]), *responder_, config_.addresses[i].is_any()));
+    tcp_.push_back(std::make_unique<TcpListener>(loop_, std::move(s.tcp[i]), *responder_, connections_, config_.tcp));
+  }
+}
+
+void DnsServer::stop_reading() {
+  for (auto& u : udp_) u->stop_reading();
+  for (auto& t : tcp_) t->stop_accepting();
+}
+
+void DnsServer::keep_cache() {
+  const UpstreamConfig& u = config_.upstream;
+  keeper_ = std::make_unique<CacheKeeper>(loop_, upstream_->cache(), metrics_, config_.cache_file, u.stale_max, u.cache_bytes_max);
+  keeper_->load();
+}
+
+void DnsServer::save_cache() { keeper_->write_now(); }
+
+void DnsServer::leave_cache() { keeper_->stop(); }
+
+// ---- the zone
+
+void DnsServer::build_zone() {
+  ZoneConfig z = zone_config(config_);
+  builder_ = std::make_unique<ZoneBuilder>(z, hooks_.endpoint_addresses);
+  index_ = std::make_unique<ZoneIndex>(z, rng_.u64(), hooks_.pod_exists);
+  index_->apply(builder_->whole(table_));
+  local_ = config_.local.empty() ? nullptr : std::move(LocalNames::make(config_.local, rng_.u64())).value_or(nullptr);
+  show_sizes();
+}
+
+void DnsServer::set_table(base::kube::ServiceTablePtr table, const base::kube::ServiceDiff& diff) {
+  bool first = !table_;
+  table_ = std::move(table);
+  index_->apply(first ? builder_->whole(table_) : builder_->apply(table_, diff));
+  show_sizes();
+}
+
+void DnsServer::endpoints_moved(const std::vector<base::kube::ObjectName>& ids) {
+  if (!table_) return;
+  index_->apply(builder_->again(ids));
+  show_sizes();
+}
+
+void DnsServer::show_sizes() { names_.set(int64_t(index_->names())); }
+
+std::vector<IpPort> DnsServer::listening() const { return listening_; }
+
+}  // namespace dns

@@ -1,0 +1,256 @@
+#include "dns/server/responder.h"
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/core/wall_clock.h"
+#include "dns/wire/response.h"
+
+namespace dns {
+
+using Kind = Responder::Answered::Kind;
+
+struct Responder::Held {
+  Query query;
+  std::array<uint8_t, kNameMax + 4> question;
+  std::optional<Name> alias;
+  std::shared_ptr<NameChain> chain;  // or null
+  bool search;
+  Transport transport;
+  base::IpAddr client;
+  QueryTap::Sample sample;
+  Held(const Query& q, const std::optional<Name>& a, bool s, Transport t, const base::IpAddr& c)
+      : query(q), alias(a), search(s), transport(t), client(c) {
+    std::memcpy(question.data(), q.question.data(), q.question.size());
+    query.question = {question.data(), q.question.size()};
+  }
+  Held(const Held&) = delete;
+};
+
+Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream& u, Hooks h, size_t udp_payload_max)
+    : loop_(loop), zone_(z), upstream_(u), hooks_(std::move(h)), udp_payload_max_(udp_payload_max), scratch_(kMessageMax), alive_(std::make_shared<Responder*>(this)),
+      dropped_(m.counter("edgemeshd_dns_dropped_total", "Datagrams that were no query and got no answer.")),
+      searched_(m.counter("edgemeshd_dns_autopath_total", "Answers found along the search path of a pod that opted in.")),
+      limited_(m.counter("edgemeshd_dns_client_limited_total", "Queries refused because their client had too many others at upstream.")),
+      configured_(m.counter("edgemeshd_dns_configured_total", "Queries about names that hosts, zones or rewrites of the configuration speak of.")) {
+  static const char* const names[7] = {"noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "other"};
+  for (int t = 0; t < 2; t++)
+    queries_[t] = &m.counter("edgemeshd_dns_queries_total", "Queries received.", {{"transport", t ? "tcp" : "udp"}});
+  for (int i = 0; i < 7; i++) answers_[i] = &m.counter("edgemeshd_dns_answers_total", "Answers sent by response code.", {{"rcode", names[i]}});
+}
+
+void Responder::count() {
+  if (hooks_.watch && !watch_due_) hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  watch_due_ = true;
+  for (int t = 0; t < 2; t++)
+    if (tally_.queries[t]) queries_[t]->add(tally_.queries[t]);
+  for (int i = 0; i < 7; i++)
+    if (tally_.answers[i]) answers_[i]->add(tally_.answers[i]);
+  tally_ = {};
+}
+
+size_t Responder::limit(const Query& q, Transport t) const { return t == Transport::tcp ? kMessageMax : udp_limit(q, udp_payload_max_); }
+
+ZoneIndex::How Responder::how(const Query& q, Transport t) const {
+  bool forward = upstream_.available();
+  return {uint16_t(forward ? flag::RA : 0), limit(q, t), turn_, uint16_t(udp_payload_max_), forward};
+}
+
+Responder::Answered Responder::replied(size_t size, Rcode rc) {
+  tally_.answers[std::min<size_t>(uint16_t(rc), 6)]++;
+  return {Kind::reply, size};
+}
+
+Responder::Answered Responder::refuse(Rcode rc, Ede ede, Transport t, base::MutByteView out) {
+  Reply r{.rcode = rc, .flags = how(*query_, t).flags, .udp_payload = uint16_t(udp_payload_max_), .ede = ede};
+  return replied(write_reply(*query_, r, {}, limit(*query_, t), out), rc);
+}
+
+Responder::Answered Responder::own_error(Parsed p, Transport t, base::MutByteView out) {
+  if (p == Parsed::badvers) return refuse(Rcode::badvers, Ede::none, t, out);
+  Rcode rc = p == Parsed::notimp ? Rcode::notimp : Rcode::formerr;
+  query_->has_opt = false;
+  return replied(write_header_error(*query_, rc, out), rc);
+}
+
+Responder::Answered Responder::answer(base::ByteView message, Transport t, const Asker& from, base::MutByteView out) {
+  query_ = &own_;
+  message_ = message;
+  return answer_parsed(parse_query(message, own_), {}, t, from, out);
+}
+
+Responder::Answered Responder::answer_parsed(Parsed p, const ZoneIndex::Ahead& ahead, Transport t, const Asker& from, base::MutByteView out) {
+  if (hooks_.tap && p != Parsed::drop && hooks_.tap->due()) return answer_tapped(p, ahead, t, from, out);
+  return answer_plain(p, ahead, t, from, out);
+}
+
+Responder::Answered Responder::answer_tapped(Parsed p, const ZoneIndex::Ahead& ahead, Transport t, const Asker& from, base::MutByteView out) {
+  const auto sample = hooks_.tap->query(message_, from(), t == Transport::tcp);
+  const Answered a = answer_plain(p, ahead, t, from, out);
+  if (a.kind == Kind::reply) hooks_.tap->answer(sample, *query_, {out.data(), a.size});
+  if (a.kind == Kind::wait) sample_ = sample;
+  return a;
+}
+
+Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ahead, Transport t, const Asker& from, base::MutByteView out) {
+  if (p == Parsed::drop || (upstream_.in_flight() && upstream_.is_loop(from()))) {
+    dropped_.add();
+    return {Kind::drop};
+  }
+  tally_.queries[size_t(t)]++;
+  if (query_->has_cookie) bake(from().ip);
+  turn_++;
+  if (p != Parsed::ok) return own_error(p, t, out);
+  if (hooks_.watch && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
+  if (query_->klass != klass::IN && query_->klass != klass::ANY) return refuse(Rcode::refused, Ede::not_supported, t, out);
+  return local(ahead, t, from, out);
+}
+
+Responder::Answered Responder::local(const ZoneIndex::Ahead& ahead, Transport t, const Asker& from, base::MutByteView out) {
+  auto& r = zone_result_;
+  ZoneIndex::How h = how(*query_, t);
+  h.ahead = ahead;
+  if (hooks_.local)
+    if (auto a = configured(h, t, from, out)) return *a;
+  zone_.respond(*query_, h, out, r);
+  by_search_ = r.rcode == Rcode::nxdomain && hooks_.search_namespace && search(h, from, out);
+  if (r.service && hooks_.on_service_query) tell(r.service);
+  if (r.kind == ZoneIndex::Result::Kind::answered) return replied(r.size, r.rcode);
+  return r.alias ? wait(t, from, out) : forwarded(t, from, out);
+}
+
+// Names the configuration speaks of. None: it does not speak of this one.
+std::optional<Responder::Answered> Responder::configured(const ZoneIndex::How& h, Transport t, const Asker& from, base::MutByteView out) {
+  chain_.reset();
+  hooks_.local->respond(*query_, h, true, out, found_);
+  if (found_.kind == LocalNames::Found::Kind::not_here) return {};
+  configured_.add();
+  if (found_.kind == LocalNames::Found::Kind::answered) return replied(found_.size, found_.rcode);
+  return follow(found_, h, t, from, out);
+}
+
+// From name to name, until one has an answer here or has to be asked upstream.
+Responder::Answered Responder::follow(const LocalNames::Found& first, const ZoneIndex::How& h, Transport t, const Asker& from, base::MutByteView out) {
+  auto chain = std::make_shared<NameChain>(*query_);
+  other_.resize(kMessageMax);
+  ZoneIndex::How whole{h.flags, kMessageMax, h.turn, h.udp_payload, h.can_forward, {}};
+  for (LocalNames::Found f = first; chain->go_on(f);) {
+    hooks_.local->respond(chain->query(), whole, false, other_, f);
+    if (f.kind == LocalNames::Found::Kind::alias) continue;
+    auto& r = zone_result_;
+    r.alias.reset();
+    size_t size = f.size;
+    if (f.kind == LocalNames::Found::Kind::not_here) {
+      zone_.respond(chain->query(), whole, other_, r);
+      if (r.service && hooks_.on_service_query) tell(r.service);
+      if (r.kind != ZoneIndex::Result::Kind::answered) {
+        chain->alias = std::exchange(r.alias, std::nullopt);
+        chain_ = std::move(chain);
+        return wait(t, from, out);
+      }
+      size = r.size;
+    }
+    Rcode rc;
+    size = chain->compose(*query_, {other_.data(), size}, h, out, rc);
+    return replied(size, rc);
+  }
+  return refuse(Rcode::servfail, Ede::none, t, out);  // a circle
+}
+
+// A name that is not there, asked by a pod that wants the rest of its search path tried for it.
+bool Responder::search(const ZoneIndex::How& h, const Asker& from, base::MutByteView out) {
+  if (query_->type != type::A && query_->type != type::AAAA) return false;
+  const std::string* ns = hooks_.search_namespace(from().ip);
+  if (!ns) return false;
+  ZoneIndex::Result r;
+  zone_.respond_search(*query_, *ns, h, out, r);
+  if (r.kind == ZoneIndex::Result::Kind::not_ours) return false;  // the first answer stands
+  searched_.add();
+  zone_result_ = r;
+  return true;
+}
+
+Responder::Answered Responder::forwarded(Transport t, const Asker& from, base::MutByteView out) {
+  if (query_->type == type::AXFR || query_->type == type::IXFR) return refuse(Rcode::refused, Ede::not_supported, t, out);
+  if (query_->type == type::ANY) {  // RFC 8482 §4.2
+    static constexpr uint8_t hinfo[] = {0xc0, 12, 0, type::HINFO, 0, 1, 0, 0, 0x0e, 0x10, 0, 9, 7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
+    Reply r{.flags = flag::RA, .udp_payload = uint16_t(udp_payload_max_)};
+    return replied(write_reply(*query_, r, {hinfo, 1}, limit(*query_, t), out), Rcode::noerror);
+  }
+  if (upstream_.is_echo(*query_)) return refuse(Rcode::servfail, Ede::network_error, t, out);
+  if (const StoredAnswer* a = upstream_.cached(*query_))
+    return replied(write_stored(*query_, *a, loop_.now(), flag::RA, Ede::none, limit(*query_, t), uint16_t(udp_payload_max_), out), a->scan.rcode);
+  return wait(t, from, out);
+}
+
+// One client's names, however many it invents, leave room for those of others.
+Responder::Answered Responder::wait(Transport t, const Asker& from, base::MutByteView out) {
+  waiting_for_ = from().ip;
+  auto it = waiting_.find(waiting_for_);
+  if (it == waiting_.end() || it->second < base::limits::kDnsWaitingPerClientMax) return {Kind::wait};
+  limited_.add();
+  return refuse(Rcode::refused, Ede::prohibited, t, out);
+}
+
+void Responder::done_waiting(const base::IpAddr& client) {
+  auto it = waiting_.find(client);
+  if (it != waiting_.end() && --it->second == 0) waiting_.erase(it);
+}
+
+void Responder::bake(const base::IpAddr& client) {
+  if (!wall_s_ || loop_.now() - wall_at_ >= std::chrono::seconds(1)) {
+    wall_at_ = loop_.now();
+    wall_s_ = uint32_t(base::wall_now().unix_seconds);
+  }
+  make_cookie(*query_, client, wall_s_, hooks_.cookie_secret);
+}
+
+void Responder::tell(uint32_t service) {
+  if (auto id = zone_.first_ask(service, loop_.now())) hooks_.on_service_query(*id);
+}
+
+void Responder::wait_for(Transport t, Later later) {
+  auto held = std::make_shared<Held>(*query_, zone_result_.alias, by_search_, t, waiting_for_);
+  held->chain = std::move(chain_);
+  waiting_[waiting_for_]++;
+  held->sample = std::exchange(sample_, {});
+  const auto& alias = held->chain ? held->chain->alias : held->alias;
+  Question q = Question::of(held->chain ? held->chain->query() : held->query);
+  if (alias) q.name = *alias;
+  upstream_.resolve(q, [alive = std::weak_ptr(alive_), held, later = std::move(later)](const Upstream::Outcome& o) {
+    if (auto self = alive.lock()) (*self)->finish(*held, o, later);
+  });
+}
+
+void Responder::finish(const Held& h, const Upstream::Outcome& o, const Later& later) {
+  done_waiting(h.client);
+  size_t most = limit(h.query, h.transport);
+  uint16_t payload = uint16_t(udp_payload_max_);
+  Rcode rc = o.answer ? o.answer->scan.rcode : Rcode::servfail;
+  size_t size = 0;
+  base::ByteView message = o.answer ? base::ByteView(o.answer->message) : base::ByteView();
+  if (h.chain) {
+    const Query& end = h.chain->query();
+    ZoneIndex::How whole{flag::RA, kMessageMax, turn_, payload, true, {}};
+    other_.resize(kMessageMax);
+    size_t n = h.chain->alias ? zone_.respond_alias(end, whole, message, rc, other_)
+               : o.answer     ? write_stored(end, *o.answer, loop_.now(), flag::RA, o.ede, kMessageMax, payload, other_)
+                              : 0;
+    size = n ? h.chain->compose(h.query, {other_.data(), n}, how(h.query, h.transport), scratch_, rc)
+             : write_reply(h.query, {.rcode = rc, .flags = flag::RA, .udp_payload = payload, .ede = o.ede}, {}, most, scratch_);
+  } else if (h.search) {
+    size = zone_.respond_search(h.query, how(h.query, h.transport), *h.alias, message, rc, scratch_);
+  } else if (h.alias) {
+    size = zone_.respond_alias(h.query, how(h.query, h.transport), message, rc, scratch_);
+  } else if (o.answer) {
+    size = write_stored(h.query, *o.answer, loop_.now(), flag::RA, o.ede, most, payload, scratch_);
+  } else {
+    size = write_reply(h.query, {.rcode = rc, .flags = flag::RA, .udp_payload = payload, .ede = o.ede}, {}, most, scratch_);
+  }
+  answers_[std::min<size_t>(uint16_t(rc), 6)]->add();
+  if (h.sample && hooks_.tap) hooks_.tap->answer(h.sample, h.query, {scratch_.data(), size});
+  later({scratch_.data(), size});
+}
+
+}  // namespace dns

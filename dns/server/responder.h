@@ -1,0 +1,122 @@
+// Responder: one query in, one reply out, without sockets: zone first, then cache, then upstream. The synchronous part allocates
+// nothing; what has to wait is copied and answered through a callback. Lives on one loop, shared by all listeners of that loop.
+#pragma once
+#include <unordered_map>
+
+#include "base/net/datagram_exchange.h"
+#include "dns/server/cookies.h"
+#include "dns/server/name_chain.h"
+#include "dns/server/query_tap.h"
+#include "dns/server/query_watch.h"
+#include "dns/upstream/upstream.h"
+#include "dns/zone/zone_index.h"
+
+namespace dns {
+
+enum class Transport : uint8_t { udp, tcp };
+
+// Called when a name of a cluster service is asked, at most every 10 s per service: first contact is near.
+using OnServiceQuery = std::function<void(const base::kube::ObjectName&)>;
+
+class Responder {
+ public:
+  using Later = std::function<void(base::ByteView reply)>;
+  struct Hooks {
+    OnServiceQuery on_service_query;
+    SearchNamespace search_namespace;
+    QueryWatch* watch = nullptr;
+    QueryTap* tap = nullptr;
+    CookieSecret cookie_secret{};
+    const LocalNames* local = nullptr;  // what the configuration says about names
+  };
+  Responder(base::Loop&, base::Metrics&, ZoneIndex&, Upstream&, Hooks, size_t udp_payload_max);
+
+  struct Answered {
+    enum class Kind : uint8_t { reply, drop, wait } kind = Kind::drop;
+    size_t size = 0;
+  };
+  // Who asks, made only for those who want to know.
+  class Asker {
+   public:
+    Asker(const base::IpPort& p) : known_(&p) {}
+    Asker(const base::DatagramExchange& x, size_t i) : batch_(&x), i_(i) {}
+    base::IpPort operator()() const { return known_ ? *known_ : batch_->from(i_); }
+
+   private:
+    const base::IpPort* known_ = nullptr;
+    const base::DatagramExchange* batch_ = nullptr;
+    size_t i_ = 0;
+  };
+  // out needs room for 64 KiB (TCP) or udp_payload_max. After wait: call wait_for() before the next answer().
+  Answered answer(base::ByteView query, Transport, const Asker&, base::MutByteView out);
+  void wait_for(Transport, Later);
+
+  // A batch of datagrams: the rounds of looking ahead, then answer_ahead() each, in place: out may begin with the query.
+  static constexpr size_t kBatch = 64;
+  void look_1(size_t i, base::ByteView query) {
+    parsed_[i] = parse_query(query, batch_[i]);
+    messages_[i] = query;
+    zone_.look_1(batch_[i], ahead_[i]);
+  }
+  void look_2(size_t i) { zone_.look_2(ahead_[i]); }
+  void look_3(size_t i) { zone_.look_3(ahead_[i]); }
+  Answered answer_ahead(size_t i, const Asker& from, base::MutByteView out) {
+    query_ = &batch_[i];
+    message_ = messages_[i];
+    return answer_parsed(parsed_[i], ahead_[i], Transport::udp, from, out);
+  }
+  void count();  // what was answered since the last call: the listeners call it once per batch
+  size_t udp_payload_max() const { return udp_payload_max_; }
+
+ private:
+  struct Held;  // a query that outlives its buffer
+  Answered answer_parsed(Parsed, const ZoneIndex::Ahead&, Transport, const Asker&, base::MutByteView out);
+  Answered answer_tapped(Parsed, const ZoneIndex::Ahead&, Transport, const Asker&, base::MutByteView out);
+  Answered answer_plain(Parsed, const ZoneIndex::Ahead&, Transport, const Asker&, base::MutByteView out);
+  Answered local(const ZoneIndex::Ahead&, Transport, const Asker&, base::MutByteView out);
+  std::optional<Answered> configured(const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
+  Answered follow(const LocalNames::Found&, const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
+  bool search(const ZoneIndex::How&, const Asker&, base::MutByteView out);
+  Answered forwarded(Transport, const Asker&, base::MutByteView out);
+  Answered wait(Transport, const Asker&, base::MutByteView out);
+  void done_waiting(const base::IpAddr&);
+  Answered own_error(Parsed, Transport, base::MutByteView out);
+  Answered replied(size_t size, Rcode);
+  Answered refuse(Rcode, Ede, Transport, base::MutByteView out);
+  size_t limit(const Query&, Transport) const;
+  ZoneIndex::How how(const Query&, Transport) const;
+  void bake(const base::IpAddr& client);  // the server's part of the cookie
+  void tell(uint32_t service);
+  void finish(const Held&, const Upstream::Outcome&, const Later&);
+
+  base::Loop& loop_;
+  ZoneIndex& zone_;
+  Upstream& upstream_;
+  Hooks hooks_;
+  size_t udp_payload_max_;
+  uint32_t turn_ = 0;
+  Query batch_[kBatch];
+  Parsed parsed_[kBatch] = {};
+  ZoneIndex::Ahead ahead_[kBatch];
+  base::ByteView messages_[kBatch], message_;  // as they came, until they are answered over
+  QueryTap::Sample sample_;  // of the query that waits next
+  uint32_t wall_s_ = 0;  // for cookies, as of
+  base::Instant wall_at_{};
+  base::IpAddr waiting_for_;  // whose query waits next
+  std::unordered_map<base::IpAddr, uint32_t> waiting_;  // queries at upstream per client
+  Query own_;               // one that came alone
+  Query* query_ = &own_;    // the one being answered
+  ZoneIndex::Result zone_result_;
+  bool watch_due_ = true;  // the next query is the first of its batch
+  bool by_search_ = false;  // the alias in it is what the client's search path ends in
+  LocalNames::Found found_;
+  std::shared_ptr<NameChain> chain_;  // of the query that waits next
+  base::ByteVec scratch_, other_;
+  std::shared_ptr<Responder*> alive_;  // for upstream answers that come after us
+  struct Tally {
+    uint32_t queries[2] = {}, answers[7] = {};
+  } tally_;
+  base::Counter *queries_[2], *answers_[7], &dropped_, &searched_, &limited_, &configured_;
+};
+
+}  // namespace dns

@@ -1,0 +1,148 @@
+#include "dns/server/tcp_listener.h"
+
+#include <sys/socket.h>
+
+#include "base/net/socket.h"
+
+namespace dns {
+
+using namespace std::chrono_literals;
+
+static constexpr size_t kReadBytes = 16 << 10;
+static constexpr size_t kUnsentMax = 64 << 10;  // then reading stops until the client reads
+static constexpr size_t kWaitingMax = 64;       // queries at upstream per connection
+
+struct TcpListener::Connection {
+  TcpListener* listener;  // null once closed
+  base::UniqueFd fd;
+  base::IpPort from;
+  base::ByteVec in, out;
+  size_t sent = 0, waiting = 0;
+  bool eof = false;
+  base::Instant used;
+  Connections::iterator place;
+  std::unique_ptr<base::FdWatch> watch;
+
+  size_t unsent() const { return out.size() - sent; }
+  bool may_read() const { return !eof && unsent() < kUnsentMax && waiting < kWaitingMax; }
+};
+
+TcpListener::TcpListener(base::Loop& loop, base::UniqueFd fd, Responder& r, base::Gauge& g, Limits l)
+    : loop_(loop), fd_(std::move(fd)), responder_(r), gauge_(g), limits_(l), reply_(kMessageMax),
+      watch_(loop.watch(fd_.get(), base::kFdRead, [this](base::FdEvents) { on_acceptable(); })), sweep_(loop.timer([this] { sweep(); })) {}
+
+TcpListener::~TcpListener() {
+  while (!connections_.empty()) close(*connections_.front());
+}
+
+void TcpListener::on_acceptable() {
+  for (int i = 0; i < 64; i++) {
+    auto fd = base::accept_one(fd_.get());
+    if (!fd) return;
+    if (connections_.size() >= limits_.connections) close(*connections_.front());
+    base::set_tcp_nodelay(fd->get());
+    auto c = std::make_shared<Connection>();
+    c->listener = this;
+    c->from = base::peer_address(fd->get()).value_or(base::IpPort());
+    c->fd = std::move(*fd);
+    c->used = loop_.now();
+    c->place = connections_.insert(connections_.end(), c);
+    c->watch = loop_.watch(c->fd.get(), base::kFdRead, [this, raw = c.get()](base::FdEvents e) { on_event(*raw, e); });
+    gauge_.add(1);
+    if (!sweep_->armed()) sweep_->arm(1s);
+  }
+}
+
+void TcpListener::close(Connection& c) {
+  auto keep = *c.place;
+  c.listener = nullptr;
+  c.watch.reset();
+  c.fd.reset();
+  connections_.erase(c.place);
+  gauge_.add(-1);
+}
+
+void TcpListener::on_event(Connection& c, base::FdEvents e) {
+  auto keep = *c.place;
+  c.used = loop_.now();
+  connections_.splice(connections_.end(), connections_, c.place);
+  if (e & base::kFdRead && c.may_read() && !read_some(c)) return close(c);
+  pump(c);
+}
+
+// Answers what is whole, writes, and goes on while writing made room for more.
+void TcpListener::pump(Connection& c) {
+  while (answer_frames(c) && c.listener) write_some(c);
+  if (c.listener) write_some(c);
+  if (c.listener) settle(c);
+  responder_.count();
+}
+
+bool TcpListener::read_some(Connection& c) {
+  size_t had = c.in.size();
+  c.in.resize(had + kReadBytes);
+  ssize_t n = ::recv(c.fd.get(), &c.in[had], kReadBytes, 0);
+  c.in.resize(had + size_t(std::max<ssize_t>(n, 0)));
+  if (n == 0) c.eof = true;
+  return n >= 0 || errno == EAGAIN || errno == EINTR;
+}
+
+bool TcpListener::answer_frames(Connection& c) {
+  size_t at = 0;
+  while (c.in.size() - at >= 2 && c.unsent() < kUnsentMax && c.waiting < kWaitingMax) {
+    size_t n = base::load_be16(&c.in[at]);
+    if (c.in.size() - at - 2 < n) break;
+    one(c, base::ByteView(c.in).subspan(at + 2, n));
+    at += 2 + n;
+  }
+  c.in.erase(c.in.begin(), c.in.begin() + std::ptrdiff_t(at));
+  return at > 0;
+}
+
+void TcpListener::append(Connection& c, base::ByteView reply) {
+  base::Writer w(c.out);
+  w.u16(uint16_t(reply.size()));
+  w.put(reply);
+}
+
+void TcpListener::one(Connection& c, base::ByteView query) {
+  auto a = responder_.answer(query, Transport::tcp, c.from, reply_);
+  if (a.kind == Responder::Answered::Kind::reply) append(c, {reply_.data(), a.size});
+  if (a.kind != Responder::Answered::Kind::wait) return;
+  c.waiting++;
+  bool now = true;  // the answer may come at once: then it goes out with the others
+  auto inside = std::make_shared<bool*>(&now);
+  responder_.wait_for(Transport::tcp, [weak = std::weak_ptr(*c.place), inside](base::ByteView reply) {
+    auto conn = weak.lock();
+    if (!conn || !conn->listener) return;
+    conn->waiting--;
+    append(*conn, reply);
+    if (*inside) return;
+    conn->listener->pump(*conn);
+  });
+  *inside = nullptr;
+}
+
+void TcpListener::write_some(Connection& c) {
+  while (c.unsent()) {
+    ssize_t n = ::send(c.fd.get(), &c.out[c.sent], c.unsent(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0) return close(c);
+    c.sent += size_t(n);
+  }
+  c.out.clear();
+  c.sent = 0;
+}
+
+void TcpListener::settle(Connection& c) {
+  if (c.eof && !c.unsent() && !c.waiting) return close(c);
+  c.watch->set(base::FdEvents((c.may_read() ? base::kFdRead : 0) | (c.unsent() ? base::kFdWrite : 0)));
+}
+
+void TcpListener::sweep() {
+  while (!connections_.empty() && loop_.now() - connections_.front()->used >= limits_.idle) close(*connections_.front());
+  if (!connections_.empty()) sweep_->arm(1s);
+}
+
+}  // namespace dns
