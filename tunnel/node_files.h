@@ -1,0 +1,31 @@
+// What a node reads from its disk before it can be a member of the mesh: certificate, key, CA, deny list, pre-shared keys.
+// Every error is one line with the file and the mend.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/core/trust_clock.h"
+#include "tunnel/deny_book.h"
+#include "tunnel/session/handshake.h"
+
+namespace tunnel {
+
+struct NodeFiles {
+  base::NodeIdentity identity;
+  std::string certificate_pem, key_pem, ca_pem;
+  std::vector<base::ByteVec> ca_certs;  // DER
+  Digest leaf{};                        // SHA-256 of the own certificate
+  std::vector<Psk> psks;
+  DenyBook deny;
+};
+
+struct NodeFilePaths {
+  std::string node;  // the name the configuration gives; the certificate must carry it
+  std::string cert, key, ca, deny;
+  std::string state_dir;  // empty: nothing is kept
+  std::vector<std::string> psks;
+};
+// The certificate's dates are told to the clock, and held against its time with the given grace at the end.
+base::Result<NodeFiles> read_node_files(const NodeFilePaths&, base::TrustClock&, base::StateDisk&, std::chrono::seconds expiry_grace);
+
+}  // namespace tunnel

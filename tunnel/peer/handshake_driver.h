@@ -1,0 +1,83 @@
+// HandshakeDriver: carries handshake attempts with one peer over signalling or through a door (door.h), which may lose and
+// reorder frames; each fits a datagram. One role per pair: the TLS
+// client starts attempts; the other side asks with CALL.
+//
+// Frame (SignalKind::handshake), big-endian:
+//   version 1 | flags 1 (1: from the client, 2: the sender has ended the attempt, 4: attempt not known here) | attempt 8 |
+//   offset 4 | received 4 | bytes of the channel from offset on
+// CALL: version 1 | instance 8.
+//
+// Timers: repeat      unacknowledged bytes after 250 ms, doubling; from the beginning while nothing has come back
+//         give up     an attempt that is not done 5 s after it began
+//         retry       while wanted: 1 s doubling up to 30 s, +-20 %, from the first again after success()
+//         linger      a done attempt answers repeats until it is 5 s old
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+
+#include "tunnel/peer/node_context.h"
+#include "tunnel/signal/signal.h"
+
+namespace tunnel {
+
+class HandshakeDriver {
+ public:
+  struct Hooks {
+    std::function<void(SignalKind, base::ByteView)> signal;
+    std::function<std::unique_ptr<Handshake>(bool client)> make;
+    std::function<void(const Handshake::Outcome&)> on_outcome;  // keys exist; and again when confirmed
+    // The attempt is over without keys; undo what an unconfirmed on_outcome did.
+    std::function<void(const base::Error&)> on_failed;
+  };
+  HandshakeDriver(std::string own, std::string peer, NodeContext&, Hooks);
+  ~HandshakeDriver() { end_attempt(); }
+
+  void want(base::Instant not_before);  // a session soon; repeated until success() or give_up()
+  void hurry(base::Instant now);        // there is a way now: what waits for its time goes out
+  void try_once(base::Instant now);     // one attempt, nothing if one is due anyway; nobody here needs the session
+  void give_up() { next_try_.reset(); }
+  void success() { wait_ = kFirstRetry; next_try_.reset(); }
+  bool is_wanted() const { return next_try_.has_value() || (attempt_ && !attempt_->done); }
+  bool is_busy() const { return attempt_ && !attempt_->done; }
+  bool is_client() const { return client_; }
+
+  void on_call(base::ByteView, base::Instant now);
+  void on_frame(base::ByteView, base::Instant now);
+  void tick(base::Instant now);
+  std::optional<base::Instant> next_deadline() const;
+
+ private:
+  static constexpr base::Duration kFirstRetry = std::chrono::seconds(1);
+  struct Attempt {
+    uint64_t id = 0;
+    std::unique_ptr<Handshake> handshake;
+    base::ByteVec sent;        // all output so far; the peer has the first `acked` bytes
+    size_t acked = 0, received = 0;
+    std::map<size_t, base::ByteVec> ahead;  // came before what precedes them
+    base::Instant began{}, repeat_at{};
+    base::Duration repeat_wait{};
+    bool told = false, done = false, failed = false;
+  };
+  struct Frame;
+  void try_now(base::Instant now);
+  void begin(uint64_t id, base::Instant now);
+  void on_unknown(const Frame&, base::Instant now);
+  void take_bytes(const Frame&, base::Instant now);
+  void keep_ahead(const Frame&);
+  void progress(base::Result<void>, base::Instant now);
+  void fail(base::Error, base::Instant now);
+  void send_from(size_t offset, uint8_t flags);
+  void end_attempt();
+
+  std::string peer_;
+  NodeContext& node_;
+  Hooks hooks_;
+  bool client_;
+  std::unique_ptr<Attempt> attempt_;
+  std::optional<base::Instant> next_try_;
+  base::Duration wait_ = kFirstRetry;
+  base::Instant last_forced_{};
+};
+
+}  // namespace tunnel

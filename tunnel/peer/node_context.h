@@ -1,0 +1,69 @@
+// What the peers of one node share: who the node is, its secrets, its receive indices and its budgets. Owned by the MeshNode.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/core/limits.h"
+#include "base/core/metrics.h"
+#include "tunnel/path/candidates.h"
+#include "tunnel/punch/ladder.h"
+#include "tunnel/punch/probe_budget.h"
+#include "tunnel/session/handshake.h"
+#include "tunnel/session/keysets.h"
+
+namespace tunnel {
+
+struct NodeContext {
+  struct Config {
+    base::NodeIdentity identity;  // own, from the certificate
+    Digest leaf{};
+    std::vector<Psk> psks;
+    AeadId aead = AeadId::aes_128_gcm;
+    bool direct = true;
+    PunchRules punch;
+    RekeyLimits rekey;
+    CandidateRules rules;
+    std::function<std::unique_ptr<SecureChannel>(bool client, const std::string& peer)> make_channel;
+    std::function<base::Result<void>(const base::NodeIdentity&)> accept;  // deny list
+  };
+  NodeContext(Config c, base::Rng& r, base::Metrics& metrics)
+      : config(std::move(c)), rng(r), metrics_(metrics), indices(r), instance(r.u64() | 1),
+        ok(handshakes(metrics, "ok")), refused(handshakes(metrics, "refused")), timed_out(handshakes(metrics, "timeout")),
+        failed(handshakes(metrics, "failed")), moves_direct(moves(metrics, "direct")), moves_relay(moves(metrics, "relay")),
+        rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total", "Sealed control packets that were forged, repeated or under unknown keys.")),
+        black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total", "Paths that stopped carrying long packets while short ones still came through.")) {}
+
+  Config config;
+  base::Rng& rng;
+  base::Metrics& metrics_;
+  IndexPool indices;
+  uint64_t instance;  // of this process start
+  size_t link_mtu = 1500;  // the largest of the interfaces packets may leave by
+  std::vector<Candidate> candidates;
+  uint64_t candidates_revision = 0;
+  NatClass nat;                             // of this node, as relays see it
+  std::optional<base::IpPort> outside;      // its IPv4 address there
+  std::vector<base::IpPort> stun_servers;   // that answer
+  bool has_birthday = false;                // one at a time
+  ProbeBudget probes;
+  base::Counter& punched(PunchRung rung, bool direct, const NatClass& a, const NatClass& b) {
+    const char* pair = a.mapping == NatMapping::unknown || b.mapping == NatMapping::unknown ? "unknown"
+                       : a.is_hard() && b.is_hard() ? "hard-hard" : a.is_hard() || b.is_hard() ? "easy-hard" : "easy-easy";
+    return metrics_.counter("edgemeshd_tunnel_punches_total", "Attempts at a direct path that this side drove, by rung, result and the NATs of the pair.",
+                            {{"rung", to_string(rung)}, {"result", direct ? "direct" : "failed"}, {"nats", pair}});
+  }
+  size_t half_open = 0;
+  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &rejected, &black_holes;
+
+ private:
+  static base::Counter& handshakes(base::Metrics& m, const char* result) {
+    return m.counter("edgemeshd_tunnel_handshakes_total", "Handshakes with peers by result.", {{"result", result}});
+  }
+  static base::Counter& moves(base::Metrics& m, const char* to) {
+    return m.counter("edgemeshd_tunnel_path_moves_total", "Sessions moved to another path, by its kind.", {{"to", to}});
+  }
+};
+
+}  // namespace tunnel

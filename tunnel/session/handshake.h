@@ -1,0 +1,73 @@
+// Handshake: one attempt of two nodes to agree on a KeySet. A SecureChannel authenticates both; behind its Finished each side
+// sends hello (instance, receive index, candidates) and confirm (PSK id and an MAC over the exporter context), so that another
+// PSK or another view of the parameters is a named error on both sides.
+//
+//   client                                  server
+//   TLS ClientHello                     ->
+//                                       <-  TLS ServerHello .. Finished
+//   TLS Certificate .. Finished, hello  ->  checks the peer, derives keys (may receive from here on)
+//   checks, derives, compares           <-  hello, confirm
+//   confirm                             ->  compares: confirmed
+// No I/O and no clock; owned by the peer it is for (tunnel/peer).
+#pragma once
+#include <functional>
+
+#include "tunnel/session/messages.h"
+#include "tunnel/session/secure_channel.h"
+
+namespace tunnel {
+
+struct Psk {
+  base::ByteVec id, key;
+};
+
+// The TLS client of two nodes is the one whose name hashes smaller (docs/adr: the glare rule). Both can tell before they meet.
+bool is_tls_client(std::string_view own_name, std::string_view peer_name);
+
+class Handshake {
+ public:
+  struct Config {
+    bool client = false;
+    std::string cluster, own_name, peer_name;
+    Digest own_leaf{};
+    std::vector<Psk> psks;  // empty: none; else one both have is used, the server's order decides
+    SessionHello hello;     // psk_ids are filled in here
+    std::function<base::Result<void>(const base::NodeIdentity&)> accept;  // deny list and the like; the name is checked here
+  };
+  struct Outcome {
+    DataKeysPtr keys;
+    base::NodeIdentity peer;
+    SessionHello hello;      // the peer's
+    ResumeSecret resume;     // known to both once confirmed
+    bool confirmed = false;  // the peer proved that it has the same keys
+  };
+
+  Handshake(Config, std::unique_ptr<SecureChannel>);
+  base::Result<void> start();
+  // After an error the attempt is over; take_output() may still hold what tells the peer why.
+  base::Result<void> feed(base::ByteView);
+  base::ByteVec take_output() { return channel_->take_output(); }
+  const Outcome* outcome() const { return out_.keys ? &out_ : nullptr; }
+  bool confirmed() const { return out_.confirmed; }
+
+ private:
+  base::Result<void> advance();
+  base::Result<void> on_established();
+  base::Result<void> on_hello(base::ByteView);
+  base::Result<void> on_confirm(base::ByteView);
+  base::Result<void> choose_psk();
+  base::Result<void> derive();
+  base::Result<void> send(const base::ByteVec& message);
+  base::Result<void> send_confirm();
+  base::Result<void> refuse(base::Error);
+
+  Config config_;
+  std::unique_ptr<SecureChannel> channel_;
+  enum class Await : uint8_t { channel, hello, confirm, nothing } await_ = Await::channel;
+  base::ByteVec read_;
+  Psk psk_;
+  Digest own_mac_{}, peer_mac_{};
+  Outcome out_;
+};
+
+}  // namespace tunnel

@@ -1,0 +1,133 @@
+#include "tunnel/tun/coalesce.h"
+
+namespace tunnel {
+namespace {
+
+constexpr uint8_t kPsh = 0x08, kAck = 0x10, kEce = 0x40;
+constexpr size_t kPacketBytesMax = 65535;
+
+size_t tcp_header_bytes(const uint8_t* tcp) { return size_t(tcp[12] >> 4) * 4; }
+
+// A plain data segment: whole header, payload, nothing but ACK, PSH and ECE set.
+bool is_joinable(base::ByteView p, const IpPacket& ip) {
+  if (ip.proto != kProtoTcp || ip.fragment || p.size() < ip.transport + 20u) return false;
+  if (ip.transport != (ip.v6 ? 40 : 20)) return false;  // options and extension headers: rare, not worth comparing
+  const uint8_t* tcp = p.data() + ip.transport;
+  size_t header = tcp_header_bytes(tcp);
+  return header >= 20 && p.size() > ip.transport + header && (tcp[13] & ~(kPsh | kEce)) == kAck;
+}
+
+bool is_same_ip(const uint8_t* a, const uint8_t* b, bool v6, uint16_t id_step) {
+  if (v6) return memcmp(a, b, 4) == 0 && a[7] == b[7];             // class and flow label, hop limit
+  if (a[1] != b[1] || a[8] != b[8] || a[6] != b[6]) return false;  // TOS, TTL, DF
+  bool dont_fragment = a[6] & 0x40;
+  return dont_fragment || uint16_t(base::load_be16(a + 4) + id_step) == base::load_be16(b + 4);
+}
+
+bool is_same_tcp(const uint8_t* a, const uint8_t* b) {
+  size_t header = tcp_header_bytes(a);
+  return memcmp(a + 8, b + 8, 5) == 0 && (a[13] | kPsh) == (b[13] | kPsh) && memcmp(a + 14, b + 14, 2) == 0 &&
+         memcmp(a + 20, b + 20, header - 20) == 0;  // acknowledgement and length, flags, window, options
+}
+
+}  // namespace
+
+void Coalescer::add(base::MutByteView p, const IpPacket& ip, bool partial) {
+  if (ip.proto != kProtoTcp || p.size() < ip.transport + 20u) return write_single(p, ip, partial);
+  Run* run = find(p.data(), ip);
+  bool joinable = is_joinable(p, ip) && (partial || is_transport_checksum_right(ip, p));
+  if (run && joinable && append(*run, p, ip)) return;
+  if (run) finish(*run);  // what came before goes before
+  if (joinable) start(p, ip, partial);
+  else write_single(p, ip, partial);
+}
+
+void Coalescer::flush() {
+  for (Run& r : runs_) finish(r);
+}
+
+Coalescer::Run* Coalescer::find(const uint8_t* p, const IpPacket& ip) {
+  for (Run& r : runs_) {
+    if (!r.first || r.v6 != ip.v6) continue;
+    const uint8_t* theirs = r.first + (r.v6 ? 8 : 12);
+    if (memcmp(theirs, ip.src, 2 * ip.addr_bytes()) == 0 && memcmp(r.first + r.transport, p + ip.transport, 4) == 0) return &r;
+  }
+  return nullptr;
+}
+
+bool Coalescer::append(Run& r, base::MutByteView p, const IpPacket& ip) {
+  const uint8_t* tcp = p.data() + ip.transport;
+  size_t payload = p.size() - r.header_bytes;
+  if (ip.transport + tcp_header_bytes(tcp) != r.header_bytes || payload > r.segment || r.count == kParts) return false;
+  if (base::load_be32(tcp + 4) != r.next_sequence || r.bytes + payload > kPacketBytesMax) return false;
+  if (!is_same_ip(r.first, p.data(), r.v6, r.count) || !is_same_tcp(r.first + r.transport, tcp)) return false;
+  r.parts[++r.count] = {p.data() + r.header_bytes, payload};
+  r.bytes += payload;
+  r.next_sequence += uint32_t(payload);
+  if (tcp[13] & kPsh) r.first[r.transport + 13] |= kPsh;
+  if (payload < r.segment || tcp[13] & kPsh) finish(r);
+  return true;
+}
+
+void Coalescer::start(base::MutByteView p, const IpPacket& ip, bool partial) {
+  Run* r = nullptr;
+  for (Run& free : runs_)
+    if (!free.first) r = &free;
+  if (!r) finish(*(r = &runs_[next_run_++ % kFlows]));
+  uint8_t* tcp = p.data() + ip.transport;
+  r->first = p.data();
+  r->v6 = ip.v6;
+  r->transport = ip.transport;
+  r->header_bytes = uint16_t(ip.transport + tcp_header_bytes(tcp));
+  r->segment = uint16_t(p.size() - r->header_bytes);
+  r->count = 1;
+  r->bytes = p.size();
+  r->partial = partial;
+  r->next_sequence = base::load_be32(tcp + 4) + r->segment;
+  r->parts[1] = {p.data(), p.size()};
+  if (tcp[13] & kPsh) finish(*r);
+}
+
+void Coalescer::finish(Run& r) {
+  if (!r.first) return;
+  VnetHeader v;
+  if (r.count > 1) finish_many(r, v);
+  if (r.count > 1 || r.partial) {
+    v.flags = VnetHeader::kNeedsChecksum;
+    v.checksum_start = r.transport;
+    v.checksum_offset = checksum_offset(kProtoTcp);
+  }
+  r.parts[0] = {&v, sizeof v};
+  write_(r.parts.data(), r.count + 1u);
+  r.first = nullptr;
+}
+
+void Coalescer::finish_many(Run& r, VnetHeader& v) {
+  uint8_t* p = r.first;
+  IpPacket ip{r.v6, false, kProtoTcp, r.transport, p + (r.v6 ? 8 : 12), nullptr};
+  if (r.v6) {
+    base::store_be16(p + 4, uint16_t(r.bytes - 40));
+  } else {
+    base::store_be16(p + 2, uint16_t(r.bytes));
+    set_ipv4_checksum(p);
+  }
+  uint8_t* tcp = p + r.transport;
+  base::store_be16(tcp + 16, checksum_fold(pseudo_header_sum(ip, kProtoTcp, r.bytes - r.transport)));
+  v.gso_type = r.v6 ? VnetHeader::kTcp6 : VnetHeader::kTcp4;
+  v.gso_size = r.segment;
+  v.header_bytes = r.header_bytes;
+}
+
+void Coalescer::write_single(base::MutByteView p, const IpPacket& ip, bool partial) {
+  VnetHeader v;
+  size_t at = checksum_offset(ip.proto);
+  if (partial && at != 0 && !ip.fragment && ip.transport + at + 2 <= p.size()) {
+    v.flags = VnetHeader::kNeedsChecksum;
+    v.checksum_start = ip.transport;
+    v.checksum_offset = uint16_t(at);
+  }
+  iovec parts[2] = {{&v, sizeof v}, {p.data(), p.size()}};
+  write_(parts, 2);
+}
+
+}  // namespace tunnel

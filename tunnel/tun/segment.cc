@@ -1,0 +1,87 @@
+#include "tunnel/tun/segment.h"
+
+namespace tunnel {
+namespace {
+constexpr uint8_t kFin = 0x01, kPsh = 0x08, kCwr = 0x80;
+constexpr size_t kTcpHeaderBytes = 20, kUdpHeaderBytes = 8;
+}  // namespace
+
+bool Segmenter::begin(const VnetHeader& v, base::MutByteView packet) {
+  next_bytes_ = done_ = count_ = 0;
+  many_ = partial_ = false;
+  packet_ = packet;
+  auto ip = parse_ip(packet);
+  if (!ip) return false;
+  ip_ = *ip;
+  return v.kind() == VnetHeader::kNone ? begin_single(v) : begin_many(v);
+}
+
+bool Segmenter::begin_single(const VnetHeader& v) {
+  if (v.flags & VnetHeader::kNeedsChecksum) {
+    size_t at = checksum_offset(ip_.proto);
+    partial_ = at != 0 && !ip_.fragment && v.checksum_start == ip_.transport && v.checksum_offset == at &&
+               ip_.transport + at + 2 <= packet_.size();
+    if (v.checksum_start < ip_.transport) return false;  // would overwrite the IP header
+    if (!partial_ && !complete_checksum(packet_, v.checksum_start, v.checksum_offset)) return false;
+  }
+  header_bytes_ = 0;
+  segment_ = next_bytes_ = packet_.size();
+  return true;
+}
+
+bool Segmenter::begin_many(const VnetHeader& v) {
+  bool tcp = (v.kind() == VnetHeader::kTcp4 && !ip_.v6) || (v.kind() == VnetHeader::kTcp6 && ip_.v6);
+  if (!tcp && v.kind() != VnetHeader::kUdp) return false;
+  if (v.gso_size == 0 || ip_.fragment || ip_.proto != (tcp ? kProtoTcp : kProtoUdp)) return false;
+  size_t left = packet_.size() - ip_.transport;
+  if (left < (tcp ? kTcpHeaderBytes : kUdpHeaderBytes)) return false;
+  size_t transport = tcp ? size_t(packet_[ip_.transport + 12] >> 4) * 4 : kUdpHeaderBytes;
+  if (transport < (tcp ? kTcpHeaderBytes : kUdpHeaderBytes) || transport > left) return false;
+  header_bytes_ = ip_.transport + transport;
+  segment_ = v.gso_size;
+  many_ = partial_ = true;
+  next_bytes_ = bytes_at(0);
+  return true;
+}
+
+size_t Segmenter::bytes_at(size_t done) const {
+  size_t left = packet_.size() - header_bytes_ - done;
+  if (left == 0 && done != 0) return 0;
+  return header_bytes_ + (left < segment_ ? left : segment_);
+}
+
+void Segmenter::write(uint8_t* out) {
+  if (!many_) {
+    memcpy(out, packet_.data(), next_bytes_);
+    next_bytes_ = 0;
+    return;
+  }
+  size_t payload = next_bytes_ - header_bytes_;
+  memcpy(out, packet_.data(), header_bytes_);
+  memcpy(out + header_bytes_, packet_.data() + header_bytes_ + done_, payload);
+  write_ip(out, next_bytes_);
+  size_t transport_bytes = next_bytes_ - ip_.transport;
+  uint8_t* transport = out + ip_.transport;
+  bool last = header_bytes_ + done_ + payload == packet_.size();
+  if (ip_.proto == kProtoTcp) write_tcp(transport, last);
+  else base::store_be16(transport + 4, uint16_t(transport_bytes));
+  base::store_be16(transport + checksum_offset(ip_.proto), checksum_fold(pseudo_header_sum(ip_, ip_.proto, transport_bytes)));
+  done_ += payload;
+  ++count_;
+  next_bytes_ = last ? 0 : bytes_at(done_);
+}
+
+void Segmenter::write_ip(uint8_t* out, size_t bytes) const {
+  if (ip_.v6) return base::store_be16(out + 4, uint16_t(bytes - 40));
+  base::store_be16(out + 2, uint16_t(bytes));
+  base::store_be16(out + 4, uint16_t(base::load_be16(out + 4) + count_));
+  set_ipv4_checksum(out);
+}
+
+void Segmenter::write_tcp(uint8_t* tcp, bool last) const {
+  base::store_be32(tcp + 4, base::load_be32(tcp + 4) + uint32_t(done_));
+  if (!last) tcp[13] &= uint8_t(~(kFin | kPsh));
+  if (done_ > 0) tcp[13] &= uint8_t(~kCwr);
+}
+
+}  // namespace tunnel
