@@ -1,0 +1,68 @@
+// What the name server is told by the configuration.
+#include "base/conf/dns_upstream.h"
+#include "daemon/daemon.h"
+
+namespace edgemeshd {
+
+using base::conf::DaemonConfig;
+using base::conf::DnsPods;
+
+static dns::PodNames pod_names(DnsPods p) {
+  return p == DnsPods::disabled ? dns::PodNames::disabled : p == DnsPods::insecure ? dns::PodNames::insecure : dns::PodNames::verified;
+}
+
+// The configuration was checked: what is no server is not here.
+static std::vector<dns::ServerAddress> servers(const std::vector<std::string>& texts) {
+  using Kind = base::conf::DnsUpstream::Kind;
+  std::vector<dns::ServerAddress> out;
+  for (const std::string& t : texts) {
+    auto u = base::conf::parse_dns_upstream(t);
+    if (!u) continue;
+    auto kind = u->kind == Kind::plain ? dns::ServerAddress::Kind::plain : u->kind == Kind::tls ? dns::ServerAddress::Kind::tls : dns::ServerAddress::Kind::https;
+    out.emplace_back(kind, u->at, u->name, u->path);
+  }
+  return out;
+}
+
+static dns::UpstreamConfig upstream_config(const base::conf::DnsConfig& from) {
+  dns::UpstreamConfig c;
+  c.servers = servers(from.upstreams);
+  for (auto& d : from.stub_domains)
+    if (auto zone = dns::Name::from_text(d.name)) c.zones.push_back({*zone, servers(d.upstreams)});
+  c.ca_file = from.upstream_ca;
+  c.cache_bytes_max = from.cache.count;
+  return c;
+}
+
+static uint32_t whole_seconds(base::Duration d) { return uint32_t(std::chrono::duration_cast<std::chrono::seconds>(d).count()); }
+
+static dns::LocalConfig local_config(const base::conf::DnsConfig& from) {
+  dns::LocalConfig c;
+  for (auto& h : from.hosts) c.hosts.push_back({h.address, h.names});
+  for (auto& r : from.rewrites) c.rewrites.push_back({r.from, r.to, r.match == base::conf::RewriteMatch::suffix});
+  for (auto& z : from.zones) {
+    dns::LocalZone zone{z.name, whole_seconds(z.ttl), z.fallthrough, {}};
+    for (auto& line : z.records)
+      if (auto r = base::conf::parse_dns_record(line)) zone.records.push_back(std::move(*r));
+    c.zones.push_back(std::move(zone));
+  }
+  return c;
+}
+
+dns::DnsConfig Daemon::dns_config(const DaemonConfig& from) {
+  dns::DnsConfig c;
+  c.addresses = service_ips();
+  c.port = from.dns.port;
+  c.zone.cluster_domain = from.dns.cluster_domain;
+  c.zone.ttl = whole_seconds(from.dns.ttl);
+  c.zone.pods = pod_names(from.dns.pods);
+  c.zone.server_addresses = c.addresses;
+  c.upstream = upstream_config(from.dns);
+  c.upstream.wall = [this] { return clock_.for_servers(); };
+  c.local = local_config(from.dns);
+  c.cache_file = cache_file();
+  c.tap = {from.dns.log_every, from.dns.tap_every, from.dns.tap_socket, from.dns.tap_file, from.node_name};
+  return c;
+}
+
+}  // namespace edgemeshd
