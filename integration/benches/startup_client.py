@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""The other side of bench startup: in the node's namespace the API server and a server behind the last service; in a pod's a client
+that calls it by its ClusterIP and asks for the name of one of its endpoints.
+
+  startup_client.py SERVICES PER_SERVICE SLICE_SIZE PORT POD_NAMESPACE
+
+Answers one JSON line per command line:
+  served                  waits until the last service can be called: {"at": CLOCK_MONOTONIC, "dns_at": ...}
+  call                    waits for the call alone
+  change N                N times the endpoints become unready or ready again: milliseconds from the event to the kernel and DNS"""
+import ctypes
+import gc
+import json
+import os
+import socket
+import struct
+import sys
+import time
+
+import cluster
+
+DNS = ("169.254.96.16", 53)
+CLONE_NEWNET = 0x40000000
+NO_LINGER, AT_ONCE = struct.pack("ii", 1, 0), struct.pack("ll", 0, 50_000)  # closed with RST; a connect gives up after 50 ms
+
+
+def enter(namespace):
+    """The sockets this thread makes from now on are there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open("/run/netns/" + namespace, os.O_RDONLY)
+    if libc.setns(fd, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), namespace)
+    os.close(fd)
+
+
+class Client:
+    def __init__(self, services, per_service, slice_size, port, pod):
+        self.last = services - 1
+        self.api = cluster.ApiServer(cluster.cluster(services, per_service, slice_size), port)
+        self.server = socket.create_server(("0.0.0.0", 8080), backlog=1024)
+        self.server.setblocking(False)
+        ns, name = cluster.names(self.last)
+        self.vip = (cluster.vip(self.last), 80)
+        self.service_name = self.question(f"{name}.{ns}.svc.cluster.local")
+        self.endpoint_name = self.question(f"{cluster.OWN_ENDPOINTS[1].replace('.', '-')}.{name}.{ns}.svc.cluster.local")
+        enter(pod)
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.settimeout(0.2)
+
+    @staticmethod
+    def question(name):
+        labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
+        return struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
+
+    def called(self):
+        """One connection to the service: whether somebody took it."""
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, AT_ONCE)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            taken = s.connect_ex(self.vip) == 0
+        if taken:
+            try:
+                self.server.accept()[0].close()
+            except BlockingIOError:
+                pass
+        return taken
+
+    def named(self, question):
+        try:
+            self.udp.sendto(question, DNS)
+            answer = self.udp.recv(2048)
+            return answer[3] & 15 == 0 and answer[6:8] != b"\0\0"
+        except OSError:
+            return False
+
+    @staticmethod
+    def until(condition, seconds, pause=0.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise SystemExit("nothing changed within %s s" % seconds)
+            time.sleep(pause)
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def served(self, _):
+        at = self.until(self.called, 120, 0.002)
+        return {"at": at, "dns_at": self.until(lambda: self.named(self.service_name), 120, 0.002)}
+
+    def call(self, _):
+        return {"at": self.until(self.called, 120, 0.001)}
+
+    def change(self, count):
+        found = []
+        for k in range(int(count)):
+            ready = k % 2 == 1
+            event = self.api.event(cluster.endpoint_slice(self.last, cluster.OWN_ENDPOINTS, ready=ready))
+            time.sleep(0.02)
+            before = time.monotonic()
+            self.api.watches["EndpointSlice"].sendall(event)
+            kernel = names = False
+            while not (kernel and names):
+                kernel = kernel or self.called() == ready
+                names = names or self.named(self.endpoint_name) == ready
+                if time.monotonic() - before > 5:
+                    raise SystemExit("a change was not seen within 5 s")
+            found.append((time.monotonic() - before) * 1000)
+        return {"ms": found}
+
+
+def main():
+    gc.disable()
+    client = Client(*map(int, sys.argv[1:5]), sys.argv[5])
+    print("ready", flush=True)
+    for line in sys.stdin:
+        command, _, argument = line.strip().partition(" ")
+        print(json.dumps(getattr(client, command)(argument)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""tunnel: one TCP stream from a pod of A to a pod of B through our tunnel, beside kernel TCP and TLS over TCP on the same cable, and
+beside the probe: the least an encrypted tunnel can cost (no replay window, no peer table, no address check)."""
+import json
+import subprocess
+import time
+
+import manifests
+from fixtures import shop
+from lab import Lab, wait_for
+from load import cpu_seconds, probe
+from node import join
+from topology import lan2
+
+VIP, PORT = "10.96.0.7", 7000
+
+
+def stream(lab, program, server_ns, listen, client_ns, target, seconds, tls=False, pids=()):
+    """One tcpb stream -> (Gbit/s, CPU seconds per Gbit of both ends and of pids)."""
+    more = ["tls"] if tls else []
+    before = cpu_seconds(*pids)
+    server = lab.start(server_ns, [program, "server", listen, str(PORT), str(seconds), *more], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.4)
+    client = json.loads(lab.run(client_ns, [program, "client", target, str(PORT), str(seconds), *more], timeout=60).stdout)
+    out = json.loads(server.communicate(timeout=60)[0])
+    cpu = client["cpu_s"] + out["cpu_s"] + cpu_seconds(*pids) - before
+    return out["Gbps"], cpu / out["Gbit"]
+
+
+def through_probe(lab, a, b, seconds):
+    """The probe as a tunnel between the two hosts, on the same cable."""
+    udpt, tcpb, life = probe(lab, "udpt"), probe(lab, "tcpb"), str(int(seconds) + 4)
+    ends = [lab.start(x.ns, [udpt, f"probe{x.ns}", f"10.10.0.{i}/24", x.ip, "7100", y.ip, "7100", life, "aes", "gso"],
+                      stdout=subprocess.DEVNULL) for i, x, y in ((1, a, b), (2, b, a))]
+    time.sleep(0.6)
+    try:
+        return stream(lab, tcpb, b.ns, "10.10.0.2", a.ns, "10.10.0.2", seconds, pids=[p.pid for p in ends])
+    finally:
+        for p in ends:
+            p.kill()
+            p.wait()
+
+
+def run(report, args):
+    with Lab("bench-tunnel", args.build) as lab:
+        a, b = lan2(lab, pods_a=1, pods_b=1)
+        join([a, b])
+        client, server = a.pods["a0"], b.pods["b0"].serve()
+        ports = [manifests.port(PORT, PORT, "load"), manifests.port(80, 8080, "http")]
+        for n in (a, b):
+            n.apply("shop.yaml", *shop([server], ips=[VIP], ports=ports))
+            n.start()
+        wait_for("A calls B", lambda: client.client("http", VIP, 80, 1).get("errors") == 0, 15)
+        tcpb = probe(lab, "tcpb")
+        # the first call of the port goes through the proxy; what is measured is the tunnel
+        stream(lab, tcpb, server.ns, server.ip, client.ns, VIP, 0.3)
+        time.sleep(1)
+        subjects = {
+            "ours": lambda: stream(lab, tcpb, server.ns, server.ip, client.ns, VIP, args.seconds, pids=[a.daemon.pid, b.daemon.pid]),
+            "kernel-tcp": lambda: stream(lab, tcpb, b.ns, b.ip, a.ns, b.ip, args.seconds),
+            "tls": lambda: stream(lab, tcpb, b.ns, b.ip, a.ns, b.ip, args.seconds, tls=True),
+            "probe": lambda: through_probe(lab, a, b, args.seconds),
+        }
+        for _ in range(args.rounds):
+            for subject, measure in subjects.items():
+                gbps, cost = measure()
+                report.add("throughput", subject, gbps)
+                report.add("cpu_per_gbit", subject, cost)
+    report.figure("throughput", "gbit/s", "tls", least=1.0)
+    report.figure("throughput", "gbit/s", "probe", least=0.8)
+    report.figure("throughput", "gbit/s", "kernel-tcp")
+    report.figure("cpu_per_gbit", "s/gbit", "probe", most=1.25)
+    report.figure("cpu_per_gbit", "s/gbit", "tls")
+    return report.kept

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""every.py [--build DIR] [CONFIG...]: all cases of cases.json against integration/dns-serve, one server per configuration. Exit status 1 if
+a case fails or differs."""
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CASES = os.path.join(HERE, "cases.json")
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def judge(build, config):
+    at = f"127.0.0.1:{free_port()}"
+    server = subprocess.Popen([os.path.join(HERE, "..", "..", "dns-serve"), "--build", build, CASES, at, config], stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if line.startswith("serving"):
+                break
+        else:
+            print(f"FAIL    {config}: the server did not start")
+            return False
+        run = subprocess.run([sys.executable, os.path.join(HERE, "run.py"), at, "--config", config], stdout=subprocess.PIPE, text=True, timeout=120)
+        print(run.stdout, end="", flush=True)
+        return run.returncode == 0 and run.stdout.rstrip().endswith(" 0 differ")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    args = argparse.ArgumentParser(description=__doc__)
+    args.add_argument("--build", default="build/release")
+    args.add_argument("configs", nargs="*")
+    a = args.parse_args()
+    with open(CASES) as f:
+        names = a.configs or list(json.load(f)["configs"])
+    sys.exit(0 if all([judge(a.build, n) for n in names]) else 1)

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Clients for the labs, each printing one JSON object: what a pod saw, nothing about how.
+  http HOST PORT N [PATH]       N connections one after the other; the bodies in order
+  echo HOST PORT                server speaks first, echo, half-close, the tail that comes after it
+  udp HOST PORT N SIZE          N flows one after the other, each from a new port
+  wait HOST PORT                a datagram whose answer takes a second
+  sources HOST PORT IP...       one HTTP call from each source address
+  stream HOST PORT SECONDS MS   datagrams that far apart on one socket: how many came back, the longest time without one
+  download HOST PORT N [MB/S [BUFFER]]   N bytes over one connection, with its SHA-256 and the longest wait for bytes; no faster than asked
+  connect HOST PORT SECONDS     a TCP connect: how it ended and after how long
+  ping HOST 0 N                 N echo requests one after the other: who answered
+  hold HOST PORT SECONDS        connects and says nothing
+  steady HOST PORT SECONDS MS [udp]   a new HTTP call, or a datagram from a new port, every MS milliseconds, whatever becomes of the
+                                others: when it began (the machine's monotonic clock), who answered, and after how long"""
+import hashlib
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+
+TIMEOUT = 8
+
+
+def resolve(host, port, kind):
+    # a fresh look-up each time, as a program that keeps no cache does
+    return socket.getaddrinfo(host, port, type=kind)[0]
+
+
+def connect(host, port, source=None, timeout=TIMEOUT):
+    family, kind, proto, _, where = resolve(host, port, socket.SOCK_STREAM)
+    s = socket.socket(family, kind, proto)
+    s.settimeout(timeout)
+    if source:
+        s.bind((source, 0))
+    s.connect(where)
+    return s
+
+
+def read_all(s):
+    out = b""
+    while data := s.recv(1 << 16):
+        out += data
+    return out
+
+
+def get(host, port, path="/", source=None):
+    with connect(host, port, source) as s:
+        s.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        return read_all(s).split(b"\r\n\r\n", 1)[1].decode().strip()
+
+
+def attempt(function, *args):
+    try:
+        return function(*args)
+    except OSError as e:
+        return "!" + (e.strerror or str(e))
+
+
+def tally(answers, seconds):
+    counts = {}
+    for a in answers:
+        counts[a] = counts.get(a, 0) + 1
+    return {"answers": answers, "counts": counts, "errors": sum(a.startswith("!") for a in answers), "seconds": seconds}
+
+
+def http(host, port, n, path="/"):
+    t = time.monotonic()
+    return tally([attempt(get, host, port, path) for _ in range(int(n))], time.monotonic() - t)
+
+
+def sources(host, port, *ips):
+    t = time.monotonic()
+    return tally([attempt(get, host, port, "/", ip) for ip in ips], time.monotonic() - t)
+
+
+def echo(host, port):
+    s = connect(host, port)
+    f = s.makefile("rb")
+    banner = f.readline().decode().strip()  # nothing sent yet: the server speaks first
+    s.sendall(b"hello\n")
+    back = f.readline()
+    block = bytes(range(256)) * 1024
+    s.sendall(block)
+    s.shutdown(socket.SHUT_WR)
+    rest = f.read()
+    return {"banner": banner, "echo": back == b"hello\n", "after_half_close": rest == block + f"{len(block) + 6} bytes\n".encode(),
+            "tail": rest[len(block):].decode(errors="replace").strip()}
+
+
+def udp_once(host, port, payload, timeout):
+    family, kind, proto, _, where = resolve(host, port, socket.SOCK_DGRAM)
+    with socket.socket(family, kind, proto) as s:
+        s.settimeout(timeout)
+        s.connect(where)
+        s.send(payload)
+        name, _, data = s.recv(65536).partition(b"\n")
+        return name.decode() if data == payload else "!another datagram came back"
+
+
+def udp(host, port, n, size):
+    t, answers = time.monotonic(), []
+    for i in range(int(n)):
+        payload = (f"{i}:".encode() * int(size))[:int(size)]
+        answers.append(attempt(udp_once, host, port, payload, 3))
+    return tally(answers, time.monotonic() - t)
+
+
+def stream(host, port, seconds, every_ms):
+    """Datagrams at that pace on one socket; how many came back, and the longest time without one."""
+    family, kind, proto, _, where = resolve(host, port, socket.SOCK_DGRAM)
+    n, back, longest = int(float(seconds) * 1000 / float(every_ms)), set(), 0
+    with socket.socket(family, kind, proto) as s:
+        s.connect(where)
+        begun = heard = time.monotonic()
+        for i in range(n):
+            s.send(b"%d" % i)
+            until = begun + (i + 1) * float(every_ms) / 1000 + (0.5 if i == n - 1 else 0)
+            while (left := until - time.monotonic()) > 0:
+                s.settimeout(left)
+                try:
+                    back.add(s.recv(65536).partition(b"\n")[2])
+                except OSError:
+                    continue
+                longest, heard = max(longest, time.monotonic() - heard), time.monotonic()
+    return {"sent": n, "back": len(back), "longest_gap": max(longest, time.monotonic() - heard - 0.5)}
+
+
+def wait(host, port):
+    t = time.monotonic()
+    return tally([attempt(udp_once, host, port, b"wait please", 5)], time.monotonic() - t)
+
+
+def download(host, port, n, mb_per_s="0", buffer="0"):
+    t = time.monotonic()
+    rate = float(mb_per_s) * 1e6
+    digest, got, longest = hashlib.sha256(), 0, 0
+    with connect(host, port, timeout=30) as s:
+        if int(buffer):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(buffer))
+        s.sendall(f"GET /bytes?n={n} HTTP/1.0\r\n\r\n".encode())
+        f = s.makefile("rb")
+        while f.readline().strip():
+            pass
+        asked = time.monotonic()
+        while data := f.read(1 << 18):
+            longest = max(longest, time.monotonic() - asked)
+            got += len(data)
+            digest.update(data)
+            if rate:
+                time.sleep(max(0, got / rate - (time.monotonic() - t)))
+            asked = time.monotonic()
+    return {"bytes": got, "sha256": digest.hexdigest(), "seconds": time.monotonic() - t, "longest_wait": longest}
+
+
+def try_connect(host, port, seconds):
+    t = time.monotonic()
+    result = attempt(connect, host, port, None, float(seconds))
+    return {"result": result if isinstance(result, str) else "connected", "seconds": time.monotonic() - t}
+
+
+def hold(host, port, seconds):
+    with connect(host, port):
+        time.sleep(float(seconds))
+    return {}
+
+
+def steady(host, port, seconds, every_ms, kind="http"):
+    calls, threads, begun = [], [], time.monotonic()
+
+    def call():
+        t = time.monotonic()
+        answer = attempt(get, host, port) if kind == "http" else attempt(udp_once, host, port, b"steady", 3)
+        calls.append([t, answer, time.monotonic() - t])
+
+    for i in range(int(float(seconds) * 1000 / float(every_ms))):
+        time.sleep(max(0, begun + i * float(every_ms) / 1000 - time.monotonic()))
+        threads.append(threading.Thread(target=call))
+        threads[-1].start()
+    for t in threads:
+        t.join()
+    return {"calls": sorted(calls)}
+
+
+def ping_once(host, number):
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+        s.settimeout(1)
+        head, text = [0x0800, 0, os.getpid() & 0xffff, number], b"edgemesh"
+        total = sum(head) + sum(struct.unpack("!4H", text))
+        head[1] = ~(total % 0xffff) & 0xffff
+        s.sendto(struct.pack("!4H", *head) + text, (host, 0))
+        while True:
+            data, (source, _) = s.recvfrom(2048)
+            kind, _, ident, seq = struct.unpack("!4H", data[20:28])
+            if (kind, ident, seq) == (0, head[2], number):
+                return source
+
+
+def ping(host, port, n):
+    t = time.monotonic()
+    return tally([attempt(ping_once, host, i + 1) for i in range(int(n))], time.monotonic() - t)
+
+
+def main():
+    what = {"http": http, "echo": echo, "udp": udp, "wait": wait, "sources": sources, "download": download,
+            "connect": try_connect, "hold": hold, "steady": steady, "ping": ping, "stream": stream}
+    name, host, port, *rest = sys.argv[1:]
+    try:
+        print(json.dumps(what[name](host, int(port), *rest)))
+    except OSError as e:
+        print(json.dumps({"error": e.strerror or str(e)}))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
