@@ -64,8 +64,9 @@ class TunnelImpl final : public Tunnel {
     set_peers({});
     second_timer_ = loop_.timer([this] { once_a_second(); });
     second_timer_->arm(kEverySecond);
-    EM_LOG(info, "tunnel", "node {} in {}: overlay {}, UDP port {}{}", files_.identity.name, files_.identity.trust_domain,
-           files_.identity.overlay_ips[0].str(), data_->port(), relay_ ? fmt::format(", relay on port {}", relay_udp_.port) : "");
+    EM_LOG(info, "tunnel", "node {} in {}: overlay {}, UDP port {}{}, packets sealed by {}", files_.identity.name,
+           files_.identity.trust_domain, files_.identity.overlay_ips[0].str(), data_->port(),
+           relay_ ? fmt::format(", relay on port {}", relay_udp_.port) : "", packet_aead_name(AeadId::aes_128_gcm));
     return {};
   }
 

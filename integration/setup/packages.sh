@@ -8,8 +8,9 @@ policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 saved=$policy.before-edgemesh
 mark='# made by integration/setup/packages.sh'
 
+arch=$(dpkg --print-architecture 2>/dev/null || true)
 wanted() {  # the packages of one section
-  awk -v s="[$1]" '/^[[:space:]]*(#|$)/ { next } /^\[/ { on = ($1 == s); next } on { print $1 }' packages.txt
+  awk -v s="[$1]" -v arch="$arch" '/^[[:space:]]*(#|$)/ { next } /^\[/ { on = ($1 == s); next } on && (NF == 1 || $2 == arch) { print $1 }' packages.txt
 }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

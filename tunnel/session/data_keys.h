@@ -9,15 +9,13 @@
 #include "base/core/assert.h"
 #include "base/core/bytes.h"
 #include "tunnel/packet/packet.h"
+#include "tunnel/session/packet_aead.h"
 
 namespace tunnel {
 
-enum class AeadId : uint8_t { aes_128_gcm = 1, chacha20_poly1305 = 2 };
-inline constexpr size_t aead_key_bytes(AeadId id) { return id == AeadId::aes_128_gcm ? 16 : 32; }
-
 struct DirectionKeys {
   base::ByteVec key;  // aead_key_bytes
-  uint8_t iv[12] = {};
+  uint8_t iv[kNonceBytes] = {};
 };
 
 class DataKeys {
