@@ -35,6 +35,7 @@ class Segmenter {
   size_t segment_ = 0;       // payload of each but the last
   size_t done_ = 0;          // payload written so far
   size_t next_bytes_ = 0;
+  uint32_t ip_sum_ = 0;      // IPv4: what every segment's header checksum has in common
   uint16_t count_ = 0;
   bool many_ = false, partial_ = false;
 };
