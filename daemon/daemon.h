@@ -21,6 +21,7 @@
 #include "dns/server/dns_server.h"
 #include "edgemesh/discovery/discovery.h"
 #include "edgemesh/discovery/exporter.h"
+#include "edgemesh/health/check_rules.h"
 #include "edgemesh/health/health_monitor.h"
 #include "edgemesh/intercept/closed_host.h"
 #include "edgemesh/intercept/intercept.h"
@@ -71,6 +72,7 @@ class Daemon {
   base::Result<void> start_dns();
   base::Result<void> start_admin();
   void make_health();
+  void set_checked(const base::kube::ObjectName&);
   void make_discovery();
   void on_table(const base::kube::ServiceTablePtr&, const base::kube::ServiceDiff&);
   void headless_moved();
@@ -100,6 +102,7 @@ class Daemon {
   std::unique_ptr<base::kube::TableBuilder> builder_;
   std::unique_ptr<base::kube::SnapshotKeeper> snapshot_;
   std::unique_ptr<base::kube::ObjectSource> source_;
+  edgemesh::CheckRules check_rules_{{}};
   std::unique_ptr<edgemesh::HealthMonitor> health_;  // discovery reads its verdicts
   std::unique_ptr<edgemesh::Discovery> discovery_;
   std::unique_ptr<edgemesh::Exporter> exporter_;

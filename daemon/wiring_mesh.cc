@@ -148,25 +148,6 @@ bool Daemon::routed_off_host(const IpAddr& ip) const {
   return link && link->kind != "bridge" && !link->loopback && link->name != config_.mesh.device;
 }
 
-void Daemon::make_health() {
-  if (!intercept_ || !config_.mesh.health.enabled) return;
-  edgemesh::HealthMonitor::Config c;
-  c.outliers.ejection_time = config_.mesh.health.ejection_time;
-  c.outliers.panic_percent = config_.mesh.health.panic_threshold;
-  c.socket_mark = kSocketMark;
-  edgemesh::HealthMonitor::Hooks h;
-  h.serves = [this](const IpPort& frontend, const lb::Dialled& dialled) { return discovery_->serves(frontend, dialled); };
-  h.still_dialled = [this](const std::set<lb::Dialled>& some) { return discovery_->still_dialled(some); };
-  h.on_change = [this](const lb::Dialled& dialled) {
-    std::string names;
-    for (const ObjectName& n : discovery_->health_changed(dialled)) names += (names.empty() ? "" : ", ") + n.str();
-    return names;
-  };
-  h.report_failures = [this](uint16_t group) { return intercept_->report_failures(group); };
-  health_ = std::make_unique<edgemesh::HealthMonitor>(c, std::move(h), loop_, metrics_);
-  health_->watch_kernel();
-}
-
 void Daemon::make_discovery() {
   make_health();
   edgemesh::Discovery::Config c;
@@ -195,6 +176,7 @@ void Daemon::make_discovery() {
   h.request_export = [this](const std::string& peer, tunnel::ExportRequest r, auto done) { tunnel_->request_export(peer, std::move(r), std::move(done)); };
   h.release_export = [this](const std::string& peer, const tunnel::ExportRequest& r) { tunnel_->release_export(peer, r); };
   h.on_ready = [this](const edgemesh::FrontendKey& key) { hold_->on_ready(key); };
+  if (health_ && !check_rules_.empty()) h.on_programmed = [this](const ObjectName& name) { set_checked(name); };
   discovery_ = std::make_unique<edgemesh::Discovery>(std::move(c), std::move(h), loop_, metrics_);
 
   edgemesh::Exporter::Hooks e;

@@ -11,6 +11,7 @@ namespace base::conf {
 namespace {
 
 constexpr size_t kConfigBytesMax = 1 << 20;
+constexpr size_t kHealthChecksMax = 64;  // rules; each is tried on each service that changes
 
 std::string host_name() {
   char buf[256] = {};
@@ -28,6 +29,7 @@ class CrossCheck {
   Result<void> run() const {
     EM_TRY(source());
     EM_TRY(overlay());
+    EM_TRY(health_checks());
     EM_TRY(stub_domains());
     EM_TRY(zones());
     return tunnel();
@@ -35,13 +37,28 @@ class CrossCheck {
 
  private:
   tl::unexpected<Error> at(std::initializer_list<std::string_view> path, std::string_view what) const {
-    const Value* v = &root_;
     std::string shown;
+    const Value* v = down(path, shown);
+    return at(*v, shown, what);
+  }
+  // The key of one entry of a list.
+  tl::unexpected<Error> at(std::initializer_list<std::string_view> path, size_t index, std::string_view key, std::string_view what) const {
+    std::string shown;
+    const Value* v = down(path, shown);
+    if (const auto* l = v->list(); l && index < l->size()) v = &(*l)[index];
+    if (const Value* next = v->find(key)) v = next;
+    return at(*v, fmt::format("{}[{}].{}", shown, index, key), what);
+  }
+  tl::unexpected<Error> at(const Value& v, std::string_view shown, std::string_view what) const {
+    return fail(Code::invalid, "{}:{}:{}: {}: {}", file_, v.mark.line, v.mark.column, shown, what);
+  }
+  const Value* down(std::initializer_list<std::string_view> path, std::string& shown) const {
+    const Value* v = &root_;
     for (auto key : path) {
       shown += (shown.empty() ? "" : ".") + std::string(key);
       if (const Value* next = v->find(key)) v = next;
     }
-    return fail(Code::invalid, "{}:{}:{}: {}: {}", file_, v->mark.line, v->mark.column, shown, what);
+    return v;
   }
 
   Result<void> source() const {
@@ -61,6 +78,27 @@ class CrossCheck {
       if (all[i].contains(c_.mesh.service_ip)) return at({"mesh", "overlayCIDRs"}, fmt::format("{} contains mesh.serviceIP {}", all[i].str(), c_.mesh.service_ip.str()));
       for (size_t j = 0; j < i; ++j)
         if (all[i].ip.family() == all[j].ip.family()) return at({"mesh", "overlayCIDRs"}, "give one range per address family at most");
+    }
+    return {};
+  }
+
+  Result<void> health_checks() const {
+    const auto& h = c_.mesh.health;
+    if (h.checks.empty()) return {};
+    if (!c_.mesh.enabled || !h.enabled)
+      return at({"mesh", "health", "checks"}, "has no effect without mesh.enabled and mesh.health.enabled: set both, or leave it out");
+    if (h.checks.size() > kHealthChecksMax)
+      return at({"mesh", "health", "checks"},
+                fmt::format("{} entries are more than {}; let one name several services", h.checks.size(), kHealthChecksMax));
+    for (size_t i = 0; i < h.checks.size(); ++i) {
+      const HealthCheckConfig& k = h.checks[i];
+      auto wrong = [&](std::string_view key, std::string_view what) { return at({"mesh", "health", "checks"}, i, key, what); };
+      if (k.timeout > k.interval)
+        return wrong("timeout", fmt::format("{} is longer than interval, {}", to_text(k.timeout), to_text(k.interval)));
+      if (k.type == HealthCheckType::http) continue;
+      for (auto& [key, given] :
+           {std::pair("path", !k.path.empty()), std::pair("host", !k.host.empty()), std::pair("status", !k.status.empty())})
+        if (given) return wrong(key, "is for checks of type: http");
     }
     return {};
   }

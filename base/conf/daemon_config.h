@@ -1,8 +1,10 @@
 // The daemon's configuration: what each module is told, with its defaults, and the schema table that reads it
 // (docs/reference/config.md is generated from the table). Modules get their own struct, never the whole.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/conf/schema.h"
@@ -36,10 +38,26 @@ struct ProxyConfig {
   Duration idle_timeout = std::chrono::hours(1);
 };
 
+enum class HealthCheckType { tcp, http };
+struct HealthCheckConfig {
+  std::vector<std::string> services;  // namespace/service, "*" for either
+  std::vector<std::string> labels;    // key=value
+  std::vector<std::string> ports;     // names or numbers; empty: every TCP port
+  HealthCheckType type = HealthCheckType::tcp;
+  std::string path, host;           // http; empty: "/", the service's name
+  std::vector<std::string> status;  // http: "200", "200-399"; empty: 200-399
+  Duration interval = std::chrono::seconds(5), timeout = std::chrono::seconds(1);
+  uint32_t failures = 3, successes = 2;
+};
+
+// "204" or "200-399", in 100 to 599; nullopt: neither.
+std::optional<std::pair<int, int>> parse_status_range(std::string_view);
+
 struct HealthConfig {
   bool enabled = true;
   Duration ejection_time = std::chrono::seconds(10);
   uint32_t panic_threshold = 50;  // percent
+  std::vector<HealthCheckConfig> checks;
 };
 
 struct MeshConfig {

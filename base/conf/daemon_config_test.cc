@@ -106,6 +106,37 @@ TEST(DaemonConfig, NamesOfOnesOwn) {
   EXPECT_NE(error_of("dns: {rewrites: [{from: a b, to: c}]}"), "no error");
 }
 
+TEST(DaemonConfig, HealthChecks) {
+  auto checks = [](const std::string& flow) { return "mesh: {health: {checks: [" + flow + "]}}"; };
+  auto c = parse_daemon_config(
+      kHead +
+          checks("{services: [\"shop/*\"], labels: [app=web], ports: [http, 8080], type: http, path: /healthz, status: [200, 300-399]}") +
+          "\n",
+      "config.yaml");
+  ASSERT_TRUE(c) << c.error().what;
+  const HealthCheckConfig& k = c->mesh.health.checks.at(0);
+  EXPECT_EQ(k.type, HealthCheckType::http);
+  EXPECT_EQ(k.ports, (std::vector<std::string>{"http", "8080"}));
+  EXPECT_EQ(k.status, (std::vector<std::string>{"200", "300-399"}));
+  EXPECT_EQ(error_of(checks("{type: tcp}")).substr(0, 65), "config.yaml:3:26: mesh.health.checks[0]: \"services\" is missing: t");
+  EXPECT_EQ(error_of(checks("{services: [web]}")),
+            "config.yaml:3:38: mesh.health.checks[0].services[0]: \"web\" is not <namespace>/<service>");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], path: /a}")),
+            "config.yaml:3:52: mesh.health.checks[0].path: is for checks of type: http");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], type: http, path: a}")),
+            "config.yaml:3:64: mesh.health.checks[0].path: \"a\" does not begin with '/'");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], type: http, host: \"a b\"}")),
+            "config.yaml:3:64: mesh.health.checks[0].host: \"a b\" is not a host name or address");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], type: http, status: [2xx]}")),
+            "config.yaml:3:67: mesh.health.checks[0].status[0]: \"2xx\" is not an HTTP status such as 200, or a range such as 200-399");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], interval: 1s, timeout: 2s}")),
+            "config.yaml:3:69: mesh.health.checks[0].timeout: 2s is longer than interval, 1s");
+  EXPECT_EQ(error_of(checks("{services: [\"*/*\"], labels: [web]}")),
+            "config.yaml:3:55: mesh.health.checks[0].labels[0]: \"web\" is not <key>=<value>");
+  EXPECT_EQ(error_of("mesh: {health: {enabled: false, checks: [{services: [\"*/*\"]}]}}"),
+            "config.yaml:3:41: mesh.health.checks: has no effect without mesh.enabled and mesh.health.enabled: set both, or leave it out");
+}
+
 TEST(DaemonConfig, BadInputNamesPlaceAndMend) {
   EXPECT_EQ(error_of("mesh:\n  serviceIp: 1.2.3.4\n"), "config.yaml:4:3: mesh: unknown key \"serviceIp\"; did you mean \"serviceIP\"?");
   EXPECT_EQ(error_of("tunnel:\n  advertise:\n  - 10.0.0.300:1\n").substr(0, 44), "config.yaml:5:5: tunnel.advertise[0]: \"10.0.");

@@ -167,8 +167,9 @@ Result<void> Scalar<int64_t>::read(int64_t& out, const Value& v, const Site& s, 
 std::string Scalar<int64_t>::show(const int64_t& v) { return std::to_string(v); }
 
 Result<void> Scalar<std::string>::read(std::string& out, const Value& v, const Site& s, const Field& f) {
-  if (!v.text()) return wrong_type(v, s, "a string");
-  const std::string& t = *v.text();
+  const bool number = f.limits.or_number && v.integer();
+  if (!v.text() && !number) return wrong_type(v, s, f.limits.or_number ? "a string or an integer" : "a string");
+  const std::string t = number ? std::to_string(*v.integer()) : *v.text();
   if (f.limits.non_empty && t.empty()) return s.error(v.mark, "must not be empty");
   if (!f.choices.empty() && std::find(f.choices.begin(), f.choices.end(), t) == f.choices.end()) {
     const std::string near = nearest_word(t, f.choices);
@@ -218,7 +219,7 @@ std::string Scalar<Cidr>::show(const Cidr& v) { return v.ip.is_v6() ? quoted(v.s
 
 static std::string missing(const Field& f, const Table& table) {
   const std::string standard = f.show ? f.show(table.defaults.get()) : "";
-  if (standard.empty() || standard == "\"\"") return fmt::format("\"{}\" is missing: {}", f.key, f.help);
+  if (standard.empty() || standard == "\"\"" || standard == "[]") return fmt::format("\"{}\" is missing: {}", f.key, f.help);
   return fmt::format("\"{}\" is missing: add {}: {}", f.key, f.key, standard);
 }
 

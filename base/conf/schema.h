@@ -43,6 +43,7 @@ struct Limits {  // integers as they are, durations in nanoseconds, sizes in byt
   int64_t min = std::numeric_limits<int64_t>::min(), max = std::numeric_limits<int64_t>::max();
   bool non_empty = false;                                    // strings, lists
   std::function<std::string(const std::string&)> check = {};  // strings: "" or what is wrong
+  bool or_number = false;                                     // strings: an integer is taken as it is written
 };
 
 // Where a value stands, for error lines. Chained on the stack; text() is made only when there is an error.

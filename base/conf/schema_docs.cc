@@ -13,7 +13,7 @@ std::string type_text(const Field& f) {
   std::string out;
   for (const auto& c : f.choices) out += (out.empty() ? "" : ", ") + c;
   if (!f.choices.empty()) out = "one of " + out;
-  else out = f.type;
+  else out = f.limits.or_number ? f.type + " or integer" : f.type;
   if (const std::string r = detail::range_text(f); !r.empty()) out += ", " + r;
   return f.is_list ? "list of " + out : out;
 }
@@ -94,6 +94,7 @@ std::string scalar_schema(const Field& f) {
   if (f.type == "bool") return "{\"type\": \"boolean\"}";
   if (f.type == "size") return "{\"type\": [\"string\", \"integer\"], \"pattern\": \"^[0-9]+(B|KiB|MiB|GiB)?$\"}";
   if (f.type == "duration") return "{\"type\": \"string\", \"pattern\": \"^(0|([0-9]+(h|m|s|ms|us|ns))+)$\"}";
+  if (f.type == "string" && f.limits.or_number) return "{\"type\": [\"string\", \"integer\"]}";
   if (f.type != "integer") return "{\"type\": \"string\"}";
   std::string out = "{\"type\": \"integer\"";
   const Limits none;

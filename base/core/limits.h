@@ -38,6 +38,9 @@ inline constexpr std::chrono::milliseconds kHeldDatagramAgeMax{1000};
 // Endpoint failure
 inline constexpr size_t kOutliersMax = 4096;              // endpoints something bad is known about; evidence about more is dropped
 inline constexpr size_t kEndpointChecksMax = 64;          // connects of our own at once
+inline constexpr size_t kProbesMax = 64;                  // configured checks under way at once
+inline constexpr size_t kProbedEndpointsMax = 4096;       // by configured checks; more are left to passive detection
+inline constexpr size_t kProbeAnswerBytesMax = 16 << 10;  // the head of an HTTP answer; its body is not read
 
 // HTTP (admin, signalling)
 inline constexpr size_t kHttpHeaderBytesMax = 32 << 10;

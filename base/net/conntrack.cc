@@ -141,16 +141,22 @@ Result<Entry> find(Proto proto, const Tuple& orig) {
   return *found;
 }
 
-Result<void> each_unanswered_dnat(Family f, const std::function<void(const Entry&)>& fn) {
+static Result<void> each_dnat(Family f, Proto proto, bool answered, const std::function<void(const Entry&)>& fn) {
   EM_TRY_ASSIGN(auto sock, detail::NfSocket::open());
-  auto only = [](nlmsghdr* h) {  // kernels before 5.18 send all
-    mnl_attr_put_u32(h, CTA_STATUS, htonl(IPS_DST_NAT));
+  auto only = [&](nlmsghdr* h) {  // kernels before 5.18 send all
+    mnl_attr_put_u32(h, CTA_STATUS, htonl(IPS_DST_NAT | (answered ? uint32_t(IPS_SEEN_REPLY) : 0)));
     mnl_attr_put_u32(h, CTA_STATUS_MASK, htonl(IPS_DST_NAT | IPS_SEEN_REPLY));
   };
   return sock.dump(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, family_number(f), only, [&](const nlmsghdr* h) {
     auto e = parse(h);
-    if (e && e->proto == Proto::tcp && e->is_dnat() && !e->is_answered()) fn(*e);
+    if (e && e->proto == proto && e->is_dnat() && e->is_answered() == answered) fn(*e);
   });
+}
+
+Result<void> each_unanswered_dnat(Family f, const std::function<void(const Entry&)>& fn) { return each_dnat(f, Proto::tcp, false, fn); }
+
+Result<void> each_udp_dnat(Family f, bool answered, const std::function<void(const Entry&)>& fn) {
+  return each_dnat(f, Proto::udp, answered, fn);
 }
 
 Result<void> erase(const Entry& e) {

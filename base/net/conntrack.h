@@ -32,6 +32,8 @@ Result<Entry> find_by_reply(Proto, const Tuple& reply);
 Result<Entry> find(Proto, const Tuple& orig);
 // TCP flows whose destination was rewritten and that nobody has answered yet. Walks the whole table inside the kernel.
 Result<void> each_unanswered_dnat(Family, const std::function<void(const Entry&)>&);
+// UDP flows whose destination was rewritten: those that somebody answered, or those that nobody has so far. As above.
+Result<void> each_udp_dnat(Family, bool answered, const std::function<void(const Entry&)>&);
 // Deletes one entry; one that is gone already is success.
 Result<void> erase(const Entry&);
 

@@ -117,8 +117,14 @@ bool Discovery::is_settled() {
 void Discovery::own(const FrontendKey& key, const ObjectName* name) {
   auto it = owners_.find(key);
   undo_.owners.push_back({key, it == owners_.end() ? std::nullopt : std::optional(*it->second)});
+  set_owner(key, name);
+}
+
+void Discovery::set_owner(const FrontendKey& key, const ObjectName* name) {
+  size_t before = owners_.size();
   if (name) owners_[key] = name;
   else owners_.erase(key);
+  if (key.proto == Proto::udp) udp_frontends_[key.ip.is_v6()] += owners_.size() - before;  // one more, one less or none
 }
 
 void Discovery::take_back(Undo&& undo) {
@@ -127,8 +133,7 @@ void Discovery::take_back(Undo&& undo) {
     else programmed_.erase(name);
   }
   for (auto it = undo.owners.rbegin(); it != undo.owners.rend(); ++it) {
-    if (it->second) owners_[it->first] = &programmed_.find(*it->second)->first;
-    else owners_.erase(it->first);
+    set_owner(it->first, it->second ? &programmed_.find(*it->second)->first : nullptr);
   }
 }
 
@@ -143,7 +148,7 @@ void Discovery::flush() {
     for (const ObjectName& n : dirty)
       if (table_->has(n) != gone) rebuild(n, changes);
   auto undo = std::exchange(undo_, {});
-  if (changes.empty() && settled_) return;
+  if (changes.empty() && settled_) return tell_programmed(dirty);
   if (auto r = hooks_.apply(changes); !r) {
     apply_failures_.add();
     EM_LOG(error, "mesh", "the kernel refused a change of {} frontends: {}; trying again in 1 s", changes.size(), r.error().what);
@@ -157,6 +162,12 @@ void Discovery::flush() {
   for (const FrontendChange& c : changes)
     if (c.frontend && c.frontend->mode == Frontend::Mode::balance && !c.frontend->backends.empty() && c.key.proto == Proto::udp)
       hooks_.on_ready(c.key);
+  tell_programmed(dirty);
+}
+
+void Discovery::tell_programmed(const std::set<ObjectName>& names) const {
+  if (!hooks_.on_programmed) return;
+  for (const ObjectName& n : names) hooks_.on_programmed(n);
 }
 
 void Discovery::rebuild(const ObjectName& name, std::vector<FrontendChange>& changes) {

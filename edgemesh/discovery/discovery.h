@@ -43,20 +43,22 @@ class Discovery {
   struct Config {
     TierInput tiers;
     bool node_ports = false;
-    std::function<bool(const base::kube::Service&)> is_proxied;   // filter label and exclusions
-    std::vector<base::IpAddr> service_ips;                         // where the proxy listens, by family
+    std::function<bool(const base::kube::Service&)> is_proxied;  // filter label and exclusions
+    std::vector<base::IpAddr> service_ips;                       // where the proxy listens, by family
     uint16_t proxy_port = 0;
     std::chrono::seconds interest_life{3600};
-    const lb::OutlierDetector* health = nullptr;                   // outlives us; null: everybody is well
+    const lb::OutlierDetector* health = nullptr;  // outlives us; null: everybody is well
     // A table that is still being listed programs nothing (services without endpoints would be refused) for at most so long.
     std::chrono::seconds settle_max{10};
   };
   struct Hooks {
     std::function<base::Result<void>(const std::vector<FrontendChange>&)> apply;
     std::function<base::Result<void>(const std::vector<GrantedExport>& add, const std::vector<GrantedExport>& remove)> apply_granted;
-    std::function<void(const std::string& peer, tunnel::ExportRequest, std::function<void(base::Result<tunnel::ExportGrant>)>)> request_export;
+    std::function<void(const std::string& peer, tunnel::ExportRequest, std::function<void(base::Result<tunnel::ExportGrant>)>)>
+        request_export;
     std::function<void(const std::string& peer, const tunnel::ExportRequest&)> release_export;
-    std::function<void(const FrontendKey&)> on_ready;   // a held UDP frontend has backends in the kernel now
+    std::function<void(const FrontendKey&)> on_ready;                            // a held UDP frontend has backends in the kernel now
+    std::function<void(const base::kube::ObjectName&)> on_programmed = nullptr;  // a service came, went, or may be dialled elsewhere
   };
 
   Discovery(Config, Hooks, base::Loop&, base::Metrics&);
@@ -64,7 +66,7 @@ class Discovery {
   void set_table(const base::kube::ServiceTablePtr&, const base::kube::ServiceDiff&);
   // First contact with a service: exports of its remote endpoints are asked for now.
   void interest(const base::kube::ObjectName&);
-  void on_peer(const std::string& peer, bool up);                                   // reachability or certified prefixes changed
+  void on_peer(const std::string& peer, bool up);  // reachability or certified prefixes changed
   void on_grant_withdrawn(const std::string& peer, const tunnel::ExportRequest&);
 
   // On a host whose FORWARD chain is closed the kernel leads every connection and datagram to the daemon's proxy and relay.
@@ -82,14 +84,18 @@ class Discovery {
   std::set<lb::Dialled> still_dialled(const std::set<lb::Dialled>&) const;
   bool serves(const base::IpPort& frontend, const lb::Dialled&) const;
   std::vector<base::kube::ObjectName> health_changed(const lb::Dialled&);
+  // Where the usable endpoints of a service are dialled from here; of one that is not ours none, nor what the proxy must find first.
+  using Visit = std::function<void(const base::kube::Service&, const base::kube::ServicePort&, const base::IpPort& at)>;
+  void each_dialled(const base::kube::ObjectName&, const Visit&) const;
 
   // What DNS answers for an endpoint of a headless service: its own address, or the synthetic one that leads to it from here.
   std::vector<base::IpAddr> addresses_for(const base::kube::Service&, const base::kube::Endpoint&);
 
   Explanation explain(const base::kube::ObjectName&) const;
-  std::vector<base::kube::ObjectName> in_use() const;   // services of interest, for the next process
-  void flush();                                          // what is pending goes to the kernel now instead of at the end of the turn
+  std::vector<base::kube::ObjectName> in_use() const;  // services of interest, for the next process
+  void flush();                                        // what is pending goes to the kernel now instead of at the end of the turn
   size_t frontends() const { return owners_.size(); }
+  bool has_udp(base::Family f) const { return udp_frontends_[f == base::Family::v6] > 0; }
 
  private:
   enum class State : uint8_t { unasked, asking, granted, failed };
@@ -104,9 +110,9 @@ class Discovery {
   using RemoteKey = std::pair<std::string, tunnel::ExportRequest>;  // peer, what
   struct Entry {
     FrontendKey key;
-    base::SharedBytes frontend;   // packed
+    base::SharedBytes frontend;  // packed
   };
-  using Programmed = std::vector<Entry>;   // of one service, by key
+  using Programmed = std::vector<Entry>;  // of one service, by key
 
   static tunnel::ExportRequest request_of(const base::kube::ObjectName&, base::Proto, const base::kube::Endpoint&);
   struct Undo {  // of one flush, for when the kernel refuses
@@ -117,7 +123,9 @@ class Discovery {
   void mark_dirty(const base::kube::ObjectName&);
   void mark_all_dirty();
   bool is_settled();
+  void tell_programmed(const std::set<base::kube::ObjectName>&) const;
   void own(const FrontendKey&, const base::kube::ObjectName*);
+  void set_owner(const FrontendKey&, const base::kube::ObjectName*);
   void take_back(Undo&&);
   bool is_ours(const base::kube::Service&) const;
   bool through_mesh(const base::kube::Endpoint&) const;
@@ -128,7 +136,8 @@ class Discovery {
   Frontend frontend_for(const base::kube::Service&, const base::kube::ServicePort&, base::Family);
   std::optional<base::IpPort> dialled_at(const base::kube::Service&, base::Proto, const base::kube::Endpoint&) const;
   const lb::Outlier* outlier(const base::kube::Service&, base::Proto, const base::kube::Endpoint&) const;
-  std::vector<uint32_t> shares_of(const base::kube::Service&, const base::kube::ServicePort&, const std::vector<const base::kube::Endpoint*>&) const;
+  std::vector<uint32_t> shares_of(const base::kube::Service&, const base::kube::ServicePort&,
+                                  const std::vector<const base::kube::Endpoint*>&) const;
   std::string health_words(const base::kube::Service&, const base::kube::ServicePort&, const base::kube::Endpoint&) const;
   void add_backend(Frontend&, const base::kube::Service&, const base::kube::ServicePort&, const base::kube::Endpoint&, bool& unknown_udp);
   void ask(const RemoteKey&, const base::kube::ObjectName&);
@@ -148,15 +157,16 @@ class Discovery {
   bool through_daemon_ = false;
   std::map<base::kube::ObjectName, base::Instant> interest_;
   std::map<RemoteKey, Remote> remotes_;
-  std::map<std::string, size_t> remotes_of_;   // by service: most have none
+  std::map<std::string, size_t> remotes_of_;  // by service: most have none
   std::map<base::kube::ObjectName, Programmed> programmed_;
-  std::map<FrontendKey, const base::kube::ObjectName*> owners_;   // the names are keys of programmed_
+  std::map<FrontendKey, const base::kube::ObjectName*> owners_;  // the names are keys of programmed_
+  size_t udp_frontends_[2] = {};                                 // of owners_, by family
   Undo undo_;
   base::Instant started_;
-  bool settled_ = false;   // the kernel has had a first table from us
+  bool settled_ = false;  // the kernel has had a first table from us
   SyntheticAddresses synthetic_;
   std::set<base::kube::ObjectName> dirty_;
-  std::map<base::kube::ObjectName, uint32_t> turn_;   // round robin of proxied connections
+  std::map<base::kube::ObjectName, uint32_t> turn_;  // round robin of proxied connections
   std::unique_ptr<base::Timer> flush_timer_, expire_timer_;
   base::Counter& apply_failures_;
   base::Gauge& frontends_gauge_;

@@ -76,6 +76,15 @@ std::set<lb::Dialled> Discovery::still_dialled(const std::set<lb::Dialled>& aske
   return out;
 }
 
+void Discovery::each_dialled(const ObjectName& name, const Visit& visit) const {
+  auto service = table_ ? table_->find(name) : nullptr;
+  if (!service || !is_ours(*service)) return;
+  for (const ServicePort& p : service->ports)
+    for (base::Family f : {base::Family::v4, base::Family::v6})
+      for (const Endpoint* e : p.usable(f))
+        if (auto at = dialled_at(*service, p.proto, *e)) visit(*service, p, *at);
+}
+
 bool Discovery::serves(const IpPort& frontend, const lb::Dialled& dialled) const {
   auto name = owner({frontend.ip, dialled.proto, frontend.port});
   auto service = name && table_ ? table_->find(*name) : nullptr;

@@ -15,34 +15,44 @@ using base::IpPort;
 using lb::Sign;
 using namespace std::chrono_literals;
 
-static constexpr uint32_t kPacketBytes = 128;        // of a SYN, or of the packet an ICMP error is about: the addresses and ports
-static constexpr uint32_t kLookupsPerWindow = 64;    // one question to the kernel each
+static constexpr uint32_t kPacketBytes = 128;      // of a SYN, or of the packet an ICMP error is about: the addresses and ports
+static constexpr uint32_t kLookupsPerWindow = 64;  // one question to the kernel each
 static constexpr auto kWindow = 100ms;
 static constexpr auto kLookEvery = 1s;
 static constexpr auto kListenEvery = 10s;
+static constexpr auto kUdpLookEvery = 2s, kUneasyLookEvery = 1s;
+static constexpr int kUdpLookShare = 50;  // of the loop's time: a host with a million flows is looked at less often
+static constexpr base::Duration kUdpLookEveryMax = 30s;
+static constexpr size_t kUdpFlowsMax = 2 * lb::SilentFlows::kAnsweredMax;
 
-HealthMonitor::HealthMonitor(Config config, Hooks hooks, base::Loop& loop, base::Metrics& metrics)
+HealthMonitor::HealthMonitor(Config config, Hooks hooks, base::Loop& loop, base::Rng& rng, base::Metrics& metrics)
     : config_(config),
       hooks_(std::move(hooks)),
       loop_(loop),
       detector_(config.outliers),
       checks_(loop, config.socket_mark, config.check_timeout, [this](const IpPort& a, ConnectOutcome o) { on_checked(a, o); }),
+      active_(loop, rng, metrics, config.socket_mark, active_hooks()),
       step_timer_(loop.timer([this] { step(); })),
       look_timer_(loop.timer([this] { look(); })),
       sweep_timer_(loop.timer([this] { sweep(); })),
-      checks_total_(metrics.counter("edgemeshd_endpoint_checks_total", "Connects made to endpoints that were suspected or ejected.")) {
-  for (Sign s : {Sign::refused, Sign::unreachable, Sign::unanswered})
-    ejections_[size_t(s)] = &metrics.counter("edgemeshd_endpoint_ejections_total", "Endpoints that were taken out of balancing, by what was noticed.",
-                                             {{"reason", lb::to_string(s)}});
-  metrics.gauge_fn("edgemeshd_endpoints_ejected", "Endpoints that get no new connections for now.", {}, [this] { return int64_t(detector_.ejected()); });
+      udp_timer_(loop.timer([this] { look_at_udp(); })),
+      checks_total_(metrics.counter("edgemeshd_endpoint_checks_total", "Connects made to endpoints that were suspected or ejected.")),
+      udp_looks_(metrics.counter("edgemeshd_udp_looks_total", "Looks through the kernel's flows for UDP endpoints that fell silent.")) {
+  for (Sign s : lb::kSigns)
+    ejections_[size_t(s)] =
+        &metrics.counter("edgemeshd_endpoint_ejections_total", "Endpoints that were taken out of balancing, by what was noticed.",
+                         {{"reason", lb::to_string(s)}});
+  metrics.gauge_fn("edgemeshd_endpoints_ejected", "Endpoints that get no new connections for now.", {},
+                   [this] { return int64_t(detector_.ejected()); });
 }
 
 void HealthMonitor::watch_kernel() {
-  auto events = base::conntrack::UnansweredEvents::start(
-      loop_, {[this](const base::conntrack::Entry& e) { on_end(e); }, [this] { look_soon(); }});
+  auto events =
+      base::conntrack::UnansweredEvents::start(loop_, {[this](const base::conntrack::Entry& e) { on_end(e); }, [this] { look_soon(); }});
   if (events) events_ = std::move(*events);
   else EM_LOG(warn, "health", "{}: endpoints that refuse are noticed by the proxy only", events.error().what);
 
+  if (hooks_.has_udp) udp_timer_->arm(kUdpLookEvery);
   auto heard = listen();
   if (heard) return;
   EM_LOG(warn, "health", "{}: endpoints that stay silent are noticed by looking through conntrack every second", heard.error().what);
@@ -59,9 +69,11 @@ base::Result<void> HealthMonitor::listen() {
 }
 
 void HealthMonitor::stop_watching() {
+  active_.stop();
   events_.reset();
   log_.reset();
   look_timer_->cancel();
+  udp_timer_->cancel();
   listen_at_ = loop_.now() + std::chrono::hours(24);  // not again by ourselves
 }
 
@@ -113,6 +125,34 @@ void HealthMonitor::look() {
   if (!log_) look_timer_->arm(kLookEvery);
 }
 
+std::vector<lb::Flow> HealthMonitor::udp_flows(bool answered, const std::set<IpPort>* frontends) const {
+  std::vector<lb::Flow> out;
+  for (auto f : {base::Family::v4, base::Family::v6}) {
+    if (!hooks_.has_udp(f)) continue;
+    auto r = base::conntrack::each_udp_dnat(f, answered, [&](const base::conntrack::Entry& e) {
+      if (out.size() < kUdpFlowsMax && (!frontends || frontends->contains(e.orig.dst)))
+        out.push_back({e.orig.src, e.orig.dst, e.reply.src});
+    });
+    if (!r) EM_LOG(debug, "health", "looking through conntrack: {}", r.error().what);
+  }
+  return out;
+}
+
+void HealthMonitor::look_at_udp() {
+  if (std::exchange(udp_looked_, false)) {  // a turn later the loop's clock says how long the kernel walked through its flows
+    const base::Duration took = loop_.now() - udp_began_;
+    return udp_timer_->arm(
+        std::clamp<base::Duration>(took * kUdpLookShare, silent_.is_uneasy() ? kUneasyLookEvery : kUdpLookEvery, kUdpLookEveryMax));
+  }
+  udp_looks_.add();
+  udp_began_ = loop_.now();
+  udp_looked_ = true;
+  udp_timer_->arm(base::Duration(0));
+  const auto frontends = silent_.look(udp_flows(false, nullptr));
+  if (frontends.empty()) return;
+  for (const auto& s : silent_.judge(udp_flows(true, &frontends))) suspect(s.frontend, {s.endpoint, base::Proto::udp}, Sign::unanswered);
+}
+
 void HealthMonitor::suspect(const IpPort& frontend, const lb::Dialled& dialled, Sign sign) {
   const lb::Outlier* known = detector_.find(dialled);
   if (known && known->state == lb::Outlier::State::ejected) return;
@@ -131,10 +171,14 @@ void HealthMonitor::on_dialled(const lb::Dialled& to, std::optional<Sign> failur
 
 static std::optional<Sign> sign_of(ConnectOutcome o) {
   switch (o) {
-    case ConnectOutcome::refused: return Sign::refused;
-    case ConnectOutcome::unreachable: return Sign::unreachable;
-    case ConnectOutcome::unanswered: return Sign::unanswered;
-    default: return std::nullopt;
+    case ConnectOutcome::refused:
+      return Sign::refused;
+    case ConnectOutcome::unreachable:
+      return Sign::unreachable;
+    case ConnectOutcome::unanswered:
+      return Sign::unanswered;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -144,11 +188,27 @@ void HealthMonitor::on_checked(const IpPort& to, ConnectOutcome outcome) {
   rearm();
 }
 
+ActiveChecks::Hooks HealthMonitor::active_hooks() {
+  return {.watch = [this](const IpPort& at, lb::OutlierDetector::Thresholds t) { detector_.watch(at, t); },
+          .unwatch =
+              [this](const IpPort& at) {
+                detector_.unwatch(at, loop_.now());
+                rearm();
+              },
+          .on_probed = [this](const IpPort& at, std::optional<Sign> failure,
+                              std::string detail) { on_probed(at, failure, std::move(detail)); }};
+}
+
+void HealthMonitor::on_probed(const IpPort& at, std::optional<Sign> failure, std::string detail) {
+  if (detector_.probed(at, failure, std::move(detail), loop_.now())) changed(at);
+  if (!detector_.quiet()) rearm();
+}
+
 // ---- what follows
 
 void HealthMonitor::changed(const lb::Dialled& to) {
   const lb::Outlier* o = detector_.find(to);
-  for (Sign s : {Sign::refused, Sign::unreachable, Sign::unanswered}) {
+  for (Sign s : lb::kSigns) {
     base::Counter& c = *ejections_[size_t(s)];
     c.add(detector_.ejections_total(s) - c.value());
   }

@@ -14,6 +14,7 @@ constexpr uint32_t kMark = 0x00040000;
 
 struct Monitored : World {
   std::unique_ptr<base::Loop> loop;
+  base::SeededRng rng{7};
   std::unique_ptr<HealthMonitor> monitor;
   std::set<IpPort> dialled;
   std::vector<std::string> changes;
@@ -54,7 +55,9 @@ struct Monitored : World {
       return std::string("shop/web");
     };
     h.report_failures = [this](uint16_t group) { return log_answer ? mesh->report_failures(group) : log_answer; };
-    monitor = std::make_unique<HealthMonitor>(HealthMonitor::Config{.outliers = {}, .socket_mark = kMark, .check_timeout = 200ms, .sweep_every = 500ms}, std::move(h), *loop, metrics);
+    monitor = std::make_unique<HealthMonitor>(
+        HealthMonitor::Config{.outliers = {}, .socket_mark = kMark, .check_timeout = 200ms, .sweep_every = 500ms}, std::move(h), *loop, rng,
+        metrics);
     monitor->watch_kernel();
   }
   void run_for(base::Duration d) {
@@ -123,7 +126,9 @@ TEST_F(Monitored, ASilentEndpointIsFoundWithoutThePacketLogToo) {
 }
 
 TEST_F(Monitored, AnIcmpErrorIsNamed) {
-  pod(2).sh("nft -f - <<'X'\ntable ip t {\n chain in { type filter hook input priority 0; tcp dport 81 reject with icmp type host-unreachable; }\n}\nX\n");
+  pod(2).sh(
+      "nft -f - <<'X'\ntable ip t {\n chain in { type filter hook input priority 0; tcp dport 81 reject with icmp type host-unreachable; "
+      "}\n}\nX\n");
   call_silently(kVip);
   EXPECT_EQ(state(dead()), State::ejected);
   EXPECT_EQ(reason(), "unreachable");
@@ -131,7 +136,8 @@ TEST_F(Monitored, AnIcmpErrorIsNamed) {
 
 TEST_F(Monitored, OneClientsFailureIsNotEnoughWhileTheEndpointAnswersOurCheck) {
   apply({{key(kVip), to({pod_at(3)})}});
-  pod(3).sh("nft -f - <<'X'\ntable ip t {\n chain in { type filter hook input priority 0; ip saddr 10.50.0.2 tcp dport 8080 drop; }\n}\nX\n");
+  pod(3).sh(
+      "nft -f - <<'X'\ntable ip t {\n chain in { type filter hook input priority 0; ip saddr 10.50.0.2 tcp dport 8080 drop; }\n}\nX\n");
   call_silently(kVip);
   EXPECT_GT(asked, 0) << "it was suspected";
   EXPECT_EQ(state(pod_at(3)), State::healthy);
@@ -205,7 +211,9 @@ TEST_F(Monitored, ASynOverLoIsReportedWhenItIsSentAgainAndNotBefore) {
 }
 
 TEST_F(Monitored, OtherProgramsDestinationsAreNotOurs) {
-  node.sh("nft -f - <<'X'\ntable ip other {\n chain pre { type nat hook prerouting priority -90; ip daddr 10.97.0.1 tcp dport 80 dnat to 172.17.0.2:81; }\n}\nX\n");
+  node.sh(
+      "nft -f - <<'X'\ntable ip other {\n chain pre { type nat hook prerouting priority -90; ip daddr 10.97.0.1 tcp dport 80 dnat to "
+      "172.17.0.2:81; }\n}\nX\n");
   EXPECT_EQ(call(client, "10.97.0.1:80"), "refused");
   run_for(100ms);
   EXPECT_GT(asked, 0);
@@ -225,6 +233,30 @@ TEST_F(Monitored, WhatIsNoLongerDialledIsForgotten) {
   dialled.clear();
   run_for(700ms);
   EXPECT_TRUE(monitor->outliers().quiet());
+}
+
+std::shared_ptr<const ProbeSpec> quick(ProbeSpec::Kind kind = ProbeSpec::Kind::tcp) {
+  return std::make_shared<ProbeSpec>(
+      ProbeSpec{.kind = kind, .host = "web.shop", .interval = 100ms, .timeout = 100ms, .thresholds = {.failures = 2, .successes = 2}});
+}
+
+TEST_F(Monitored, AConfiguredCheckFindsADeadEndpointThatNobodyCalls) {
+  monitor->set_checked("shop/web", {{dead(), quick()}, {pod_at(3), quick()}});
+  for (int i = 0; i < 100 && state(dead()) != State::ejected; i++) run_for(100ms);
+  ASSERT_EQ(state(dead()), State::ejected);
+  EXPECT_EQ(state(pod_at(3)), State::healthy);
+  ASSERT_TRUE(servers->add(pod(2), "172.17.0.2:81", "late"));
+  for (int i = 0; i < 100 && state(dead()) == State::ejected; i++) run_for(100ms);
+  EXPECT_EQ(state(dead()), State::returning);
+}
+
+TEST_F(Monitored, AConfiguredCheckIsNotIntercepted) {
+  apply({{key("172.17.0.3:8080"), to({dead()})}});  // whoever else calls the endpoint's own address is led elsewhere
+  EXPECT_EQ(call(client, "172.17.0.3:8080"), "refused");
+  monitor->set_checked("shop/web", {{pod_at(3), quick()}, {dead(), quick()}});
+  for (int i = 0; i < 100 && state(dead()) != State::ejected; i++) run_for(100ms);
+  ASSERT_EQ(state(dead()), State::ejected);
+  EXPECT_EQ(state(pod_at(3)), State::healthy);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What runs in a pod of the labs: ordinary servers that say who they are.
-HTTP: / answers the pod's name; /client the caller's address; /bytes?n=N a body of N bytes whose SHA-256 is at /sha256?n=N.
+HTTP: / answers the pod's name; /client the caller's address; /bytes?n=N a body of N bytes whose SHA-256 is at /sha256?n=N; /healthz
+answers 200 until /feels?status=N says otherwise.
 TCP: a banner with the name first (the server speaks first), then echo; after the client's half-close one line with the count.
 UDP: the name, a newline, and the datagram back; one that begins with "wait" is answered a second later."""
 import argparse
@@ -25,10 +26,16 @@ def body(n):
 class Http(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     name = ""
+    health = 200
 
     def do_GET(self):
         url = urllib.parse.urlparse(self.path)
-        n = int(urllib.parse.parse_qs(url.query).get("n", ["0"])[0])
+        query = dict(urllib.parse.parse_qsl(url.query))
+        n = int(query.get("n", "0"))
+        if url.path == "/feels":
+            Http.health = int(query["status"])
+        if url.path == "/healthz":
+            return self.text(self.name, Http.health)
         if url.path == "/bytes":
             self.head(n)
             for block in body(n):
@@ -41,13 +48,13 @@ class Http(http.server.BaseHTTPRequestHandler):
             return self.text(digest.hexdigest())
         self.text(self.client_address[0] if url.path == "/client" else self.name)
 
-    def text(self, s):
+    def text(self, s, status=200):
         data = (s + "\n").encode()
-        self.head(len(data))
+        self.head(len(data), status)
         self.wfile.write(data)
 
-    def head(self, n):
-        self.send_response(200)
+    def head(self, n, status=200):
+        self.send_response(status)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(n))
         self.end_headers()

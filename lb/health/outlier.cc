@@ -11,9 +11,14 @@ using State = Outlier::State;
 
 const char* to_string(Sign s) {
   switch (s) {
-    case Sign::refused: return "refused";
-    case Sign::unreachable: return "unreachable";
-    case Sign::unanswered: return "unanswered";
+    case Sign::refused:
+      return "refused";
+    case Sign::unreachable:
+      return "unreachable";
+    case Sign::unanswered:
+      return "unanswered";
+    case Sign::unhealthy:
+      return "unhealthy";
   }
   return "?";
 }
@@ -29,14 +34,21 @@ Outlier* OutlierDetector::entry(const Addr& a, Instant now) {
   return &o;
 }
 
+static std::string reason(const Outlier& o) {
+  return o.detail.empty() ? to_string(o.sign) : fmt::format("{} ({})", to_string(o.sign), o.detail);
+}
+
 std::string words(const Outlier* o, Instant now) {
   if (!o || o->state == State::healthy) return "healthy";
   auto ago = std::chrono::duration_cast<std::chrono::seconds>(now - o->since).count();
   switch (o->state) {
-    case State::suspected: return fmt::format("suspected: {}, being checked", to_string(o->sign));
+    case State::suspected:
+      return o->bad_probes ? fmt::format("suspected: {}, failed checks in a row: {}", reason(*o), o->bad_probes)
+                           : fmt::format("suspected: {}, being checked", to_string(o->sign));
     case State::ejected:
-      return fmt::format("ejected {} s ago: {}, {}", ago, to_string(o->sign), o->confirmed ? "confirmed by a check" : "as clients saw it");
-    default: return fmt::format("returning: {}/{} of its share", o->share, kFullShare);
+      return fmt::format("ejected {} s ago: {}, {}", ago, reason(*o), o->confirmed ? "confirmed by a check" : "as clients saw it");
+    default:
+      return fmt::format("returning: {}/{} of its share", o->share, kFullShare);
   }
 }
 
@@ -61,7 +73,7 @@ void OutlierDetector::eject(const Addr& a, Outlier& o, bool confirmed, Instant n
 }
 
 void OutlierDetector::recover(Outlier& o, Instant now) {
-  o.state = State::healthy;
+  o.state = o.bad_probes ? State::suspected : State::healthy;  // that stays for the next probe to say
   o.share = kFullShare;
   o.failures = 0;
   o.confirmed = false;
@@ -86,6 +98,7 @@ bool OutlierDetector::failed(const Addr& a, Sign sign, Instant now) {
   Outlier* o = entry(a, now);
   if (!o || o->state == State::ejected) return false;  // connections from before the ejection still fail
   o->sign = sign;
+  o->detail.clear();
   o->failures++;
   if (o->state == State::healthy) o->state = State::suspected, o->since = now;
   const bool checkable = a.proto == base::Proto::tcp;
@@ -115,6 +128,7 @@ bool OutlierDetector::checked(const Addr& a, std::optional<Sign> failure, Instan
       if (o.state == State::suspected) recover(o, now);
       return false;
     }
+    if (watched_.contains(a)) return false;  // that it takes connections is not enough
     o.bad_checks = 0;
     if (++o.good_checks < std::min(o.ejections, 5u)) {
       o.check_at = now + kCheckEvery;
@@ -124,11 +138,13 @@ bool OutlierDetector::checked(const Addr& a, std::optional<Sign> failure, Instan
     return true;
   }
   o.sign = *failure;
+  o.detail.clear();
   bool was_out = o.state == State::ejected, was_confirmed = o.confirmed;
   if (!was_out) eject(a, o, true, now);
   o.confirmed = true;
   o.good_checks = 0;
-  o.check_at = now + std::min<base::Duration>(kCheckEvery * (1 + o.bad_checks++ / 10), kCheckEveryMax);
+  if (watched_.contains(a)) o.check_at.reset();
+  else o.check_at = now + std::min<base::Duration>(kCheckEvery * (1 + o.bad_checks++ / 10), kCheckEveryMax);
   return !was_out || !was_confirmed;
 }
 
@@ -137,6 +153,55 @@ void OutlierDetector::unchecked(const Addr& a, Instant now) {
   if (it == outliers_.end()) return;
   it->second.is_checking = false;
   it->second.check_at = now + kCheckEvery;
+}
+
+// ---- probes
+
+void OutlierDetector::watch(const Addr& a, Thresholds t) {
+  watched_[a] = t;
+  if (auto it = outliers_.find(a); it != outliers_.end() && it->second.state == State::ejected) it->second.check_at.reset();
+}
+
+void OutlierDetector::unwatch(const Addr& a, Instant now) {
+  watched_.erase(a);
+  auto it = outliers_.find(a);
+  if (it == outliers_.end()) return;
+  Outlier& o = it->second;
+  o.bad_probes = 0;
+  const bool open = o.state == State::suspected || o.state == State::ejected;
+  if (open && !o.check_at && !o.is_checking) o.check_at = now;
+}
+
+bool OutlierDetector::probed(const Addr& a, std::optional<Sign> failure, std::string detail, Instant now) {
+  const auto rule = watched_.find(a);
+  const auto known = outliers_.find(a);
+  if (rule == watched_.end() || (!failure && known == outliers_.end())) return false;
+  Outlier* o = failure ? entry(a, now) : &known->second;
+  if (!o) return false;
+  if (!failure) {
+    o->bad_probes = 0;
+    o->failures = 0;
+    if (o->state == State::suspected) recover(*o, now);
+    if (o->state != State::ejected || ++o->good_checks < std::max(rule->second.successes, std::min(o->ejections, 5u))) return false;
+    come_back(*o, now);
+    return true;
+  }
+  const bool was_out = o->state == State::ejected, was_sure = o->is_dead_for_sure();
+  o->sign = *failure;
+  o->detail = std::move(detail);
+  o->good_checks = 0;
+  const bool enough = ++o->bad_probes >= rule->second.failures;
+  if (was_out) {
+    o->confirmed |= enough;
+    return o->is_dead_for_sure() != was_sure;
+  }
+  if (enough) {
+    eject(a, *o, true, now);
+    o->check_at.reset();
+    return true;
+  }
+  if (o->state == State::healthy) o->state = State::suspected, o->since = now;
+  return false;
 }
 
 // ---- time
@@ -159,7 +224,7 @@ std::vector<Dialled> OutlierDetector::advance(Instant now) {
     Outlier& o = it->second;
     bool due = o.until <= now;
     if (o.state == State::ejected && due) {
-      if (o.confirmed) hold(it->first, o, now);  // still dead by the last check, which is seconds old
+      if (o.confirmed || o.bad_probes) hold(it->first, o, now);  // still dead by the last check, which is seconds old
       else come_back(o, now), changed.push_back(it->first);
     } else if (o.state == State::returning && due) {
       if (++o.share >= kFullShare) recover(o, now);
@@ -204,9 +269,9 @@ std::vector<Dialled> OutlierDetector::addresses() const {
 std::vector<uint32_t> shares(std::span<const Outlier* const> all, uint32_t panic_percent) {
   std::vector<uint32_t> out(all.size(), kFullShare);
   size_t gone = 0;
-  auto drop = [&](bool confirmed, size_t most) {
+  auto drop = [&](bool sure, size_t most) {
     for (size_t i = 0; i < all.size(); ++i)
-      if (all[i] && all[i]->state == State::ejected && all[i]->confirmed == confirmed && gone < most) out[i] = 0, ++gone;
+      if (all[i] && all[i]->state == State::ejected && all[i]->is_dead_for_sure() == sure && gone < most) out[i] = 0, ++gone;
   };
   drop(true, all.size());
   drop(false, all.size() * panic_percent / 100);
@@ -215,7 +280,8 @@ std::vector<uint32_t> shares(std::span<const Outlier* const> all, uint32_t panic
   uint32_t most = out.empty() ? 0 : *std::ranges::max_element(out);
   bool same = std::ranges::all_of(out, [&](uint32_t s) { return s == 0 || s == most; });
   if (most == 0) std::ranges::fill(out, 1u);
-  else if (same) for (uint32_t& s : out) s = s ? 1 : 0;
+  else if (same)
+    for (uint32_t& s : out) s = s ? 1 : 0;
   return out;
 }
 

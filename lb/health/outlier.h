@@ -11,6 +11,9 @@
 //
 // Nobody can check a UDP service without knowing what it speaks. So its first failure, which is an ICMP error, ejects; it is back
 // after at most kUncheckedMax, and the next datagram that is refused ejects it again.
+//
+// A probe is a check that an operator configured: it goes on all the time, also while all is well. So many failures in a row eject, so
+// many successes in a row bring back, and nothing else does: an endpoint may take connections and still answer 503 to the probe.
 #pragma once
 #include <map>
 #include <optional>
@@ -23,7 +26,8 @@
 
 namespace lb {
 
-enum class Sign : uint8_t { refused, unreachable, unanswered };  // RST; an ICMP error; silence
+enum class Sign : uint8_t { refused, unreachable, unanswered, unhealthy };  // RST; an ICMP error; silence; a probe's wrong answer
+inline constexpr Sign kSigns[] = {Sign::refused, Sign::unreachable, Sign::unanswered, Sign::unhealthy};
 const char* to_string(Sign);
 
 struct Dialled {
@@ -62,6 +66,11 @@ struct Outlier {
   base::Instant until{};            // ejected: the end; returning: the next step
   std::optional<base::Instant> check_at;
   bool is_checking = false;
+  uint32_t bad_probes = 0;  // in a row
+  std::string detail;       // what the last bad probe was told: "GET /healthz: status 503"
+
+  // Out whatever becomes of the others. Not what a probe was answered: it may have asked for the wrong thing, and everybody alike.
+  bool is_dead_for_sure() const { return confirmed && sign != Sign::unhealthy; }
 };
 
 // For people: "healthy", "ejected 12 s ago: refused, checked".
@@ -77,6 +86,15 @@ class OutlierDetector {
   bool succeeded(const Addr&, base::Instant now);
   bool checked(const Addr&, std::optional<Sign> failure, base::Instant now);
   void unchecked(const Addr&, base::Instant now);      // the check told nothing: again later
+
+  // Probes: who is probed, and what each probe found.
+  struct Thresholds {
+    uint32_t failures = 3, successes = 2;  // in a row
+    bool operator==(const Thresholds&) const = default;
+  };
+  void watch(const Addr&, Thresholds);
+  void unwatch(const Addr&, base::Instant now);  // checks of our own decide again
+  bool probed(const Addr&, std::optional<Sign> failure, std::string detail, base::Instant now);
 
   // At most `max` endpoints whose check is due; each is to be answered by checked().
   std::vector<Addr> take_checks(base::Instant now, size_t max);
@@ -101,11 +119,12 @@ class OutlierDetector {
 
   OutlierConfig config_;
   std::map<Addr, Outlier> outliers_;
-  uint64_t ejections_total_[3] = {};
+  std::map<Addr, Thresholds> watched_;
+  uint64_t ejections_total_[std::size(kSigns)] = {};
 };
 
 // The parts of one port's endpoints: 0 takes no new connections, others in proportion (all 1 when nobody is special).
-// Confirmed ejections count as they are, unconfirmed ones only while at most panic_percent of the port are ejected, and when
+// Those dead for sure count as they are, other ejections only while at most panic_percent of the port are ejected, and when
 // everybody would be, nobody is (panic): a wrong verdict must not take a service away. null: nothing bad is known.
 std::vector<uint32_t> shares(std::span<const Outlier* const>, uint32_t panic_percent);
 

@@ -219,5 +219,103 @@ TEST(Shares, OneThatReturnsIsNotHeldBackWhenItIsAlone) {
   EXPECT_EQ(shares(list, 50), (std::vector<uint32_t>{0, 1}));
 }
 
+// ---- probes
+
+struct Probed : Detector {
+  void SetUp() override { d.watch(kA, {.failures = 3, .successes = 2}); }
+  bool bad(Sign s = Sign::unhealthy) { return d.probed(kA, s, "GET /: status 503", now += 5s); }
+  bool good() { return d.probed(kA, std::nullopt, "", now += 5s); }
+  void eject() {
+    bad(), bad();
+    EXPECT_TRUE(bad());
+  }
+};
+
+TEST_F(Probed, SoManyFailedProbesInARowEject) {
+  EXPECT_FALSE(bad());
+  EXPECT_FALSE(bad());
+  EXPECT_FALSE(good()) << "and the row begins anew";
+  EXPECT_FALSE(bad());
+  EXPECT_FALSE(bad());
+  EXPECT_EQ(words(d.find(kA), now), "suspected: unhealthy (GET /: status 503), failed checks in a row: 2");
+  EXPECT_TRUE(bad());
+  EXPECT_EQ(words(d.find(kA), now + 7s), "ejected 7 s ago: unhealthy (GET /: status 503), confirmed by a check");
+  EXPECT_EQ(d.ejections_total(Sign::unhealthy), 1u);
+}
+
+TEST_F(Probed, NothingIsKeptOfOneThatIsWell) {
+  bad();
+  good();
+  d.advance(now);
+  EXPECT_TRUE(d.quiet());
+  EXPECT_FALSE(d.probed(kB, Sign::refused, "", now)) << "nobody asked for probes of this one";
+  EXPECT_TRUE(d.quiet());
+}
+
+TEST_F(Probed, OnlyGoodProbesBringItBack) {
+  eject();
+  EXPECT_TRUE(d.take_checks(now + 1min, 10).empty()) << "that it takes connections is known";
+  for (int i = 0; i < 100; i++) d.advance(now += 1s);
+  ASSERT_EQ(state(kA), State::ejected);
+  EXPECT_FALSE(good());
+  EXPECT_FALSE(bad());
+  EXPECT_FALSE(good());
+  EXPECT_TRUE(good());
+  EXPECT_EQ(state(kA), State::returning);
+}
+
+TEST_F(Probed, ACheckOfOurOwnEjectsAtOnceAndDoesNotBringBack) {
+  d.failed(kA, Sign::refused, now);
+  EXPECT_TRUE(check(kA, Sign::refused));
+  EXPECT_TRUE(d.find(kA)->is_dead_for_sure());
+  EXPECT_TRUE(d.take_checks(now + 1min, 10).empty());
+  EXPECT_FALSE(good());
+  EXPECT_TRUE(good());
+}
+
+TEST_F(Probed, AWrongAnswerIsHeldByThePanicThresholdAndADeadPortIsNot) {
+  d.watch(kB, {.failures = 1, .successes = 1});
+  eject();
+  d.probed(kB, Sign::unhealthy, "GET /: status 404", now);
+  const Outlier* list[] = {d.find(kA), d.find(kB), nullptr};
+  EXPECT_EQ(shares(list, 50), (std::vector<uint32_t>{0, 1, 1})) << "one of three";
+  EXPECT_TRUE(d.probed(kB, Sign::refused, "", now)) << "its part changes";
+  EXPECT_EQ(shares(list, 50), (std::vector<uint32_t>{1, 0, 1})) << "the dead one goes first, and half are out then";
+  EXPECT_TRUE(bad(Sign::unanswered));
+  EXPECT_EQ(shares(list, 50), (std::vector<uint32_t>{0, 0, 1}));
+}
+
+TEST_F(Probed, AnEndpointThatIsNoLongerProbedIsJudgedByChecksAgain) {
+  eject();
+  d.unwatch(kA, now);
+  EXPECT_TRUE(check(kA, std::nullopt));
+  EXPECT_EQ(state(kA), State::returning);
+  EXPECT_FALSE(d.probed(kA, Sign::unhealthy, "", now)) << "a late answer";
+}
+
+TEST_F(Probed, AFailureOnTheWayBackEjectsAgain) {
+  eject();
+  good(), good();
+  ASSERT_EQ(state(kA), State::returning);
+  bad(), bad();
+  EXPECT_EQ(state(kA), State::returning);
+  EXPECT_TRUE(bad());
+  EXPECT_EQ(state(kA), State::ejected);
+}
+
+TEST_F(Probed, TimeGoesOnWhileAProbeFailsNowAndThen) {  // and deadlines do not stand still
+  eject();
+  good(), good();
+  bad();
+  for (int i = 0; i < 1000; i++) {
+    auto next = d.next_deadline();
+    if (!next) break;
+    now = std::max(now + 1ms, *next);
+    d.advance(now);
+  }
+  EXPECT_FALSE(d.next_deadline()) << "one failed probe is for the next one to judge";
+  EXPECT_EQ(state(kA), State::suspected);
+}
+
 }  // namespace
 }  // namespace lb
