@@ -1,6 +1,9 @@
 // What the name server is told by the configuration.
+#include <fmt/ranges.h>
+
 #include "base/conf/dns_upstream.h"
 #include "daemon/daemon.h"
+#include "dns/upstream/mdns_link.h"
 
 namespace edgemeshd {
 
@@ -29,6 +32,10 @@ static dns::UpstreamConfig upstream_config(const base::conf::DnsConfig& from) {
   c.servers = servers(from.upstreams);
   for (auto& d : from.stub_domains)
     if (auto zone = dns::Name::from_text(d.name)) c.zones.push_back({*zone, servers(d.upstreams)});
+  if (!from.mdns_interfaces.empty())
+    c.zones.push_back({*dns::Name::from_text("local"),
+                       {dns::ServerAddress(dns::ServerAddress::Kind::mdns, dns::kMdnsGroup,
+                                           fmt::format("{}", fmt::join(from.mdns_interfaces, ",")), "")}});
   c.ca_file = from.upstream_ca;
   c.cache_bytes_max = from.cache.count;
   return c;

@@ -95,6 +95,7 @@ struct DnsConfig {
   Bytes cache{8 << 20};
   DnsPods pods = DnsPods::insecure;
   uint32_t log_every = 0;         // 0: no query is logged
+  std::vector<std::string> mdns_interfaces;
   std::string tap_socket, tap_file;  // dnstap; both empty: none
   uint32_t tap_every = 1;
 };

@@ -186,6 +186,9 @@ Schema<RelayRoleConfig> relay_role_schema() {
   return Schema<RelayRoleConfig>("Being a relay for other nodes (needs the relay role in this node's certificate)")
       .field("enabled", &RelayRoleConfig::enabled, "whether this node relays")
       .field("tcpPort", &RelayRoleConfig::tcp_port, "TCP port it serves besides tunnel.signalPort, for nodes whose network lets nothing else out: these try 443; 0: none",
+      .field("mdnsInterfaces", &DnsConfig::mdns_interfaces,
+             "network interfaces on which names under .local are asked for by multicast DNS (RFC 6762). Empty: on none",
+             checked(device_trouble))
              {.min = 0, .max = 65535})
       .field("bandwidth", &RelayRoleConfig::bandwidth, "bytes per second for each node it relays for; 0 for no limit", {.min = 0});
 }

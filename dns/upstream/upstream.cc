@@ -5,6 +5,7 @@
 #include "base/core/file.h"
 #include "base/core/log.h"
 #include "dns/upstream/cares_link.h"
+#include "dns/upstream/mdns_link.h"
 #include "dns/upstream/secure_link.h"
 #include "dns/wire/bailiwick.h"
 
@@ -94,7 +95,14 @@ Upstream::PoolPtr Upstream::make_pool(const Name& zone, const std::vector<Server
   std::vector<ServerPtr> servers;
   for (auto& a : wanted) {
     if (std::find(config_.own.begin(), config_.own.end(), a.at) != config_.own.end()) {
+static std::vector<std::string> devices_of(std::string_view names) {
+  std::vector<std::string> out(1);
+  for (char c : names) c == ',' ? void(out.emplace_back()) : out.back().push_back(c);
+  return out;
+}
+
       EM_LOG(warn, "dns", "upstream {} is this server itself: not used; name another server in {}", a.text(), config_.servers.empty() ? config_.resolv_conf : "dns.upstreams");
+  if (a.kind == ServerAddress::Kind::mdns) return make_mdns_link(loop_, {.devices = devices_of(a.name)});
       continue;
     }
     if (a.is_secure() && !tls_) continue;
