@@ -81,6 +81,11 @@ struct StubDomainConfig {
   std::vector<std::string> upstreams;
 };
 
+struct RateLimitConfig {
+  uint32_t per_second = 0;
+  uint32_t truncate_every = 2;
+};
+
 struct DnsConfig {
   bool enabled = true;
   uint16_t port = 53;
@@ -89,13 +94,14 @@ struct DnsConfig {
   std::vector<std::string> upstreams;  // dns_upstream.h; empty: /etc/resolv.conf
   std::string upstream_ca = "/etc/ssl/certs/ca-certificates.crt";
   std::vector<StubDomainConfig> stub_domains;
+  std::vector<std::string> mdns_interfaces;
   std::vector<HostConfig> hosts;
   std::vector<ZoneConfig> zones;
   std::vector<RewriteConfig> rewrites;
   Bytes cache{8 << 20};
   DnsPods pods = DnsPods::insecure;
+  RateLimitConfig rate_limit;
   uint32_t log_every = 0;         // 0: no query is logged
-  std::vector<std::string> mdns_interfaces;
   std::string tap_socket, tap_file;  // dnstap; both empty: none
   uint32_t tap_every = 1;
 };

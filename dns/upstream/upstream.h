@@ -45,6 +45,7 @@ struct UpstreamConfig {
 };
 
 struct ServerView {  // for those who look
+  size_t number = 0;  // as in the metrics
   std::string zone, address;
   uint64_t queries = 0;
   uint32_t silent = 0;  // in a row
@@ -113,6 +114,7 @@ class Upstream {
   void follow_resolv_conf();
   void rebuild();
   PoolPtr make_pool(const Name& zone, const std::vector<ServerAddress>&, const std::vector<PoolPtr>& before);
+  void number_servers();
   std::unique_ptr<ServerLink> make_link(const ServerAddress&, bool tcp);
   void retire(std::vector<PoolPtr>);
   const PoolPtr& pool_for(std::string_view key) const;
@@ -140,6 +142,7 @@ class Upstream {
 
   base::Loop& loop_;
   base::Rng& rng_;
+  base::Metrics& metrics_;
   UpstreamConfig config_;
   MakeLink make_link_;
   std::shared_ptr<const base::TlsContext> tls_, https_;  // when a server needs them
