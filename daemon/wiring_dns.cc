@@ -67,6 +67,7 @@ dns::DnsConfig Daemon::dns_config(const DaemonConfig& from) {
   c.upstream = upstream_config(from.dns);
   c.upstream.wall = [this] { return clock_.for_servers(); };
   c.local = local_config(from.dns);
+  c.search_paths = from.dns.autopath != base::conf::DnsAutopath::none;
   c.rate = {from.dns.rate_limit.per_second, from.dns.rate_limit.truncate_every};
   c.cache_file = cache_file();
   c.tap = {from.dns.log_every, from.dns.tap_every, from.dns.tap_socket, from.dns.tap_file, from.node_name};

@@ -28,6 +28,7 @@ struct SourceConfig {
 };
 
 enum class ServiceFilterMode { if_label_exists, if_label_does_not_exist };  // which services are left alone
+enum class DnsAutopath { none, labelled, all };  // which pods' search paths are answered at once
 enum class DnsPods { disabled, insecure, verified };
 
 struct ProxyConfig {
@@ -100,6 +101,7 @@ struct DnsConfig {
   std::vector<RewriteConfig> rewrites;
   Bytes cache{8 << 20};
   DnsPods pods = DnsPods::insecure;
+  DnsAutopath autopath = DnsAutopath::none;
   RateLimitConfig rate_limit;
   uint32_t log_every = 0;         // 0: no query is logged
   std::string tap_socket, tap_file;  // dnstap; both empty: none

@@ -195,6 +195,11 @@ Schema<DnsConfig> dns_schema() {
       .field("cacheBytes", &DnsConfig::cache, "memory for answers of upstreams; 0 turns the cache off", {.min = 0, .max = 1 << 30})
       .choice("pods", &DnsConfig::pods, {{"disabled", DnsPods::disabled}, {"insecure", DnsPods::insecure}, {"verified", DnsPods::verified}},
               "names like 10-0-0-1.ns.pod: none, for every address, or only for addresses of known endpoints")
+      .choice("autopath", &DnsConfig::autopath,
+              {{"none", DnsAutopath::none}, {"labelled", DnsAutopath::labelled}, {"all", DnsAutopath::all}},
+              "pods of this node whose whole search path is answered with its first name: none, those labelled dns.edgemeshd.io/autopath: "
+              "\"true\", or all but those "
+              "labelled \"false\"")
       .group("rateLimit", &DnsConfig::rate_limit, rate_limit_schema())
       .field("logEvery", &DnsConfig::log_every, "one query of every so many is logged with its answer; 0 for none")
       .field("tapSocket", &DnsConfig::tap_socket, "unix socket of a program that takes dnstap (Frame Streams); empty for none",

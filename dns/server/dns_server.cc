@@ -137,12 +137,13 @@ void DnsServer::listen(Sockets s) {
     rated_ = config_.rate;
   }
   Responder::Hooks hooks{.on_service_query = hooks_.on_service_query,
-                         .search_namespace = hooks_.search_namespace,
+                         .search_namespace = {},
                          .watch = &watch_,
                          .tap = tap_.get(),
                          .cookie_secret = cookie_secret_,
                          .local = local_.get(),
                          .rate = rate_.get()};
+  if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
   responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
   for (size_t i = 0; i < s.udp.size(); i++) {
     listening_.push_back(base::local_address(s.udp[i].get()).value_or(IpPort{config_.addresses[i], config_.port}));

@@ -20,6 +20,7 @@ struct DnsConfig {
   ZoneConfig zone;
   UpstreamConfig upstream;
   LocalConfig local;      // hosts, zones and rewrites
+  bool search_paths = false;  // whether DnsHooks::search_namespace is asked at all
   TapConfig tap;
   RateLimitConfig rate;
   CacheFileOptions cache_file;  // not changed by a reload
