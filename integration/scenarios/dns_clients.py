@@ -184,3 +184,77 @@ def dns_mdns(lab, found):
     node.write_config()
     found.check(node.ctl_ok("reload"), "reload")
     wait_for("the answer is gone with its ten seconds or at once", lambda: "NXDOMAIN" in client.run("dig", "other.local", check=False).stdout, 15)
+
+
+FLOOD = """
+import socket, sys, time
+q = bytes.fromhex("000001000001000000000000") + b"".join(bytes([len(x)]) + x.encode() for x in sys.argv[1].split(".")) + bytes(1) + b"\\0\\1\\0\\1"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    for _ in range(20):
+        s.sendto(q, (sys.argv[2], 53))
+    time.sleep(0.02)
+"""
+
+
+def limited(node, action):
+    text = node.run("curl", "-s", "--unix-socket", node.socket, "http://x/metrics").stdout
+    return sum(int(n) for n in re.findall(rf'^edgemeshd_dns_rate_limited_total\{{action="{action}"\}} (\d+)$', text, re.M))
+
+
+@scenario("dns-rate", "wrong answers", "=0")
+def dns_rate(lab, found):
+    """A pod floods beyond dns.rateLimit: its own resolver gets its answers over TCP, its neighbour's are untouched; a reload lets it go."""
+    node, client, (neighbour, *_) = site(lab, 3, rateLimit={"perSecond": 20, "truncateEvery": 1})
+    flood = lab.start(client.ns, [sys.executable, "-c", FLOOD, "shop.default.svc.cluster.local", SERVICE_IP])
+    wait_for("the flood is limited", lambda: limited(node, "truncated") > 100, 20)
+    dig = client.run("dig", "+tries=1", "+time=5", "shop.default.svc.cluster.local", check=False).stdout
+    found.check(VIP in dig and "(TCP)" in dig, f"dig in the pod that floods: {dig[-300:]}")
+    got = by_glibc(client, "shop")
+    found.check(got == {VIP, VIP6}, f"glibc in the pod that floods: {sorted(got)}")
+    dig = neighbour.run("dig", "+tries=1", "+time=5", "+ignore", "shop.default.svc.cluster.local", check=False).stdout
+    found.check(VIP in dig and " tc" not in dig, f"dig in its neighbour: {dig[-300:]}")
+    node.extra["dns"]["rateLimit"] = {"perSecond": 20, "truncateEvery": 0}
+    node.write_config()
+    found.check(node.ctl_ok("reload"), "reload")
+    wait_for("without truncation the rest gets nothing", lambda: limited(node, "dropped") > 100, 20)
+    node.extra["dns"]["rateLimit"] = {"perSecond": 0}
+    node.write_config()
+    found.check(node.ctl_ok("reload"), "reload")
+    dig = client.run("dig", "+tries=3", "+time=5", "+ignore", "shop.default.svc.cluster.local", check=False).stdout
+    found.check(VIP in dig and " tc" not in dig, f"dig without a limit: {dig[-300:]}")
+    flood.kill()
+
+
+def tapped(lab, log):
+    with open(lab.log(log)) as f:
+        return [json.loads(line) for line in f.read().splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+@scenario("dns-tap", "wrong", "=0")
+def dns_tap(lab, found):
+    """A dnstap receiver gets each query of a pod and its answer; without it the server goes on, and a receiver that comes back is served again."""
+    path = os.path.join(lab.dir, "tap.sock")
+    program = [sys.executable, os.path.join(HERE, "..", "dns", "tap_reader.py"), "--listen", path, "100000"]
+    reader = lab.spawn(program, stdout=open(lab.log("tap1"), "ab"), stderr=subprocess.STDOUT)
+    node, client, _ = site(lab, 2, tapSocket=path)
+
+    def frames(log, name):
+        return [f for f in tapped(lab, log) if f["name"].lower() == name]
+
+    for name, rcode in (("flat.default.svc.cluster.local", 0), ("v4.example.com", 0), ("nothing.example.com", 3)):
+        client.run("dig", "+short", name, check=False)
+        wait_for(f"two frames about {name}", lambda: len(frames("tap1", name)) >= 2, 10)
+        query, answer = frames("tap1", name)[-2:]
+        found.same([query["type"], answer["type"]], [5, 6], f"{name}: CLIENT_QUERY and CLIENT_RESPONSE")
+        found.same([query["client"], query["identity"], answer["rcode"], answer["reply"]], [client.ip, node.name, rcode, True], name)
+    reader.kill()
+    reader.wait()
+    for _ in range(3):
+        found.check(lines(client, "dig", "+short", "shop.default.svc.cluster.local") == {VIP}, "without a receiver")
+    lab.spawn(program, stdout=open(lab.log("tap2"), "ab"), stderr=subprocess.STDOUT)
+
+    def again():
+        client.run("dig", "+short", "flat.default.svc.cluster.local", check=False)
+        return frames("tap2", "flat.default.svc.cluster.local")
+    wait_for("the receiver that came back is served", again, 20, every=0.3)
