@@ -29,6 +29,7 @@ struct StoredAnswer {
   Scan scan;
   base::Instant stored, expires, stale_until;
   base::Instant recheck;  // stale and not refreshed a moment ago: do not ask again before
+  uint32_t uses = 0;      // as a fresh answer
   size_t bytes() const { return message.size() + scan.ttl_at.size() * 2 + 200; }
 };
 

@@ -30,6 +30,7 @@ Upstream::Upstream(base::Loop& loop, base::Rng& rng, base::Metrics& m, UpstreamC
       resolv_conf_(config_.resolv_conf),
       cache_(config_.cache_bytes_max, rng),
       sweep_(loop.timer([this] { retire({}); })),
+      ahead_timer_(loop.timer([this] { ask_ahead(); })),
       queries_(m.counter("edgemeshd_dns_upstream_queries_total", "Queries sent to upstream servers.")),
       failures_(m.counter("edgemeshd_dns_upstream_failures_total", "Upstream queries nobody answered in time or usefully.")),
       hits_(m.counter("edgemeshd_dns_cache_hits_total", "Forwarded names answered from the cache.")),
@@ -42,7 +43,9 @@ Upstream::Upstream(base::Loop& loop, base::Rng& rng, base::Metrics& m, UpstreamC
                         "Questions asked of a further server because the one before took longer than usual.")),
       hedge_won_(m.counter("edgemeshd_dns_upstream_hedge_won_total", "Questions the further server answered first.")),
       lies_(
-          m.counter("edgemeshd_dns_upstream_lies_total", "Upstream answers not believed: another question, or records nobody asked for.")) {
+          m.counter("edgemeshd_dns_upstream_lies_total", "Upstream answers not believed: another question, or records nobody asked for.")),
+      prefetched_(
+          m.counter("edgemeshd_dns_prefetched_total", "Names asked again before their time ended, because they are asked for often.")) {
   if (!make_link_)
     make_link_ = [this](const ServerAddress& a, bool tcp) { return make_link(a, tcp); };
   if (config_.servers.empty()) follow_resolv_conf();
@@ -275,7 +278,33 @@ const StoredAnswer* Upstream::cached(const Query& q) {
   StoredAnswer* a = cache_.find(q, now);
   if (!a || (now >= a->expires && now >= a->recheck)) return nullptr;
   (now >= a->expires ? stale_ : hits_).add();
+  used(*a, q, now);
   return a;
+}
+
+// ---- asking ahead
+
+static constexpr uint32_t kOften = 3;    // uses within one life
+static constexpr auto kLifeMin = 5s;     // shorter ones are over before it would pay
+static constexpr size_t kAheadMax = 64;  // in one turn
+
+// Only notes it: the answer is about to be served from where it stands.
+void Upstream::used(StoredAnswer& a, const Query& q, base::Instant now) {
+  const auto life = a.expires - a.stored;
+  if (++a.uses < kOften || life < kLifeMin || now < a.expires - life / 10 || now >= a.expires) return;
+  a.uses = 0;
+  if (ahead_.size() >= kAheadMax) return;
+  ahead_.push_back(Question::of(q));
+  if (!ahead_timer_->armed()) ahead_timer_->arm(0s);
+}
+
+void Upstream::ask_ahead() {
+  for (const Question& q : std::exchange(ahead_, {})) {
+    if (flights_.contains(q)) continue;
+    prefetched_.add();
+    follow_resolv_conf();
+    start(q, {});
+  }
 }
 
 void Upstream::resolve(const Question& q, Done done) {
@@ -319,13 +348,14 @@ void Upstream::start(const Question& q, Done done) {
   bool full = flights_.size() >= config_.in_flight_max, nobody = pool->usable(now) == 0;
   if (full) refused_.add();
   if (full || nobody || pool->resting(now)) {
+    if (!done) return;  // asked ahead
     std::vector<Done> one{std::move(done)};
     if (!serve_old(q, one)) one.front()({nullptr, nobody ? Ede::network_error : Ede::no_reachable_authority});
     return;
   }
   Flight& f = flights_[q];
   f.question = q;
-  f.waiters.push_back(std::move(done));
+  if (done) f.waiters.push_back(std::move(done));
   f.pool = pool;
   f.tried.assign(pool->servers().size(), 0);
   f.started = now;

@@ -7,6 +7,8 @@
 // about another question, loses the random upper and lower case the name was sent in (0x20: asked again over TCP), or says something
 // about names nobody asked for (wire/bailiwick.h).
 //
+// A name that is asked for often is asked again in the last tenth of its time, so that none of its clients waits for it.
+//
 // A server that turns out to be ourselves rests, with a log line. A question that comes back to us through others is refused, and the
 // servers it was asked of get a probe: one whose probe comes back as well rests too.
 // Lives on one loop.
@@ -123,6 +125,8 @@ class Upstream {
   void probe(const ServerPtr&);
 
   // questions
+  void used(StoredAnswer&, const Query&, base::Instant now);
+  void ask_ahead();
   void start(const Question&, Done);
   void ask_next(Flight&);
   void ask(Flight&, size_t server, bool hedge);
@@ -156,8 +160,9 @@ class Upstream {
   std::map<std::string, std::weak_ptr<Server>> probes_;  // by lowered name
   base::Instant looked_at_file_{};
   bool looked_ = false;
-  std::unique_ptr<base::Timer> sweep_;
-  base::Counter &queries_, &failures_, &hits_, &stale_, &shared_, &refused_, &looped_, &hedged_, &hedge_won_, &lies_;
+  std::unique_ptr<base::Timer> sweep_, ahead_timer_;
+  std::vector<Question> ahead_;  // to be asked again in the next turn
+  base::Counter &queries_, &failures_, &hits_, &stale_, &shared_, &refused_, &looped_, &hedged_, &hedge_won_, &lies_, &prefetched_;
 };
 
 }  // namespace dns
