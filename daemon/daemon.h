@@ -18,6 +18,7 @@
 #include "daemon/admin/admin.h"
 #include "daemon/handover.h"
 #include "daemon/pod_index.h"
+#include "daemon/pod_search.h"
 #include "dns/server/dns_server.h"
 #include "edgemesh/discovery/discovery.h"
 #include "edgemesh/discovery/exporter.h"
@@ -76,6 +77,7 @@ class Daemon {
   void make_discovery();
   void on_table(const base::kube::ServiceTablePtr&, const base::kube::ServiceDiff&);
   void headless_moved();
+  void follow_pods();
   void on_peer(const std::string& peer, bool up, const std::vector<base::Cidr>& certified);
   void on_inner_mtu(const std::string& peer, uint16_t mtu);
   void on_stray(base::ByteVec packet);
@@ -115,6 +117,7 @@ class Daemon {
   std::unique_ptr<tunnel::Tunnel> tunnel_;
   std::unique_ptr<tunnel::DataPlane> device_;  // the TUN alone, when the tunnel is off
   PodIndex pods_;
+  PodSearch pod_search_;
   std::unique_ptr<dns::DnsServer> dns_;
   std::unique_ptr<Admin> admin_;
   std::map<std::string, std::vector<base::Cidr>> certified_;  // of peers that are up

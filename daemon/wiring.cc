@@ -29,8 +29,12 @@ static constexpr auto kDrainMax = 5s;
 static constexpr size_t kManyServices = 256;  // in one table: more memory was needed for a moment than will be again
 
 Daemon::Daemon(DaemonConfig config, std::string path, base::Loop& loop)
-    : config_(std::move(config)), config_path_(std::move(path)), loop_(loop), started_(loop.now()),
-      clock_({[this] { return loop_.now(); }, base::wall_now, base::build_day(), config_.data_dir + "/trusted-time", &disk_}, metrics_) {}
+    : config_(std::move(config)),
+      config_path_(std::move(path)),
+      loop_(loop),
+      started_(loop.now()),
+      clock_({[this] { return loop_.now(); }, base::wall_now, base::build_day(), config_.data_dir + "/trusted-time", &disk_}, metrics_),
+      pod_search_(config_.node_name) {}
 
 Daemon::~Daemon() = default;
 
@@ -89,7 +93,11 @@ Result<void> Daemon::prepare_directories() {
 void Daemon::start_source() {
   builder_ = base::kube::make_service_table_builder(loop_);
   builder_->on_change([this](const base::kube::ServiceTablePtr& t, const base::kube::ServiceDiff& d) { on_table(t, d); });
-  source_ = base::kube::make_source(loop_, rng_, metrics_, config_.source, config_.mesh.enabled ? kSocketMark : 0, clock_);
+  builder_->on_pod(
+      [this](const base::kube::PackedObject& before, const base::kube::PackedObject& after) { pod_search_.changed(before, after); });
+  source_ =
+      base::kube::make_source(loop_, rng_, metrics_, config_.source, config_.node_name, config_.mesh.enabled ? kSocketMark : 0, clock_);
+  follow_pods();
   if (!start_snapshot()) return source_->start(*snapshot_);
   loop_.post([this] {  // reading thousands of manifests takes a second: what the snapshot holds is served first
     if (source_) source_->start(*snapshot_);
@@ -132,8 +140,14 @@ Result<void> Daemon::start_dns() {
     return discovery_ && intercept_ ? discovery_->addresses_for(s, e) : std::vector<IpAddr>{e.ip};
   };
   hooks.pod_exists = [this](std::string_view ns, const IpAddr& ip) { return pods_.exists(*builder_->table(), ns, ip); };
+  hooks.search_namespace = [this](const IpAddr& client) { return pod_search_.namespace_of(client); };
   EM_TRY_ASSIGN(dns_, dns::DnsServer::start(loop_, store_, rng_, metrics_, dns_config(config_), std::move(hooks)));
   return {};
+}
+
+void Daemon::follow_pods() {
+  pod_search_.choose(config_.dns.autopath);
+  source_->follow_pods(config_.dns.enabled && config_.dns.autopath != base::conf::DnsAutopath::none);
 }
 
 // ---- admin
@@ -208,6 +222,7 @@ Result<void> Daemon::reload() {
   base::set_log_level(next.log_level);
   if (tunnel_) tunnel_->reload_deny_list();
   config_.dns = next.dns;
+  follow_pods();
   config_.log_level = next.log_level;
   EM_LOG(info, "daemon", "{}: logLevel, dns and the deny list taken over; other settings take effect at the next start", config_path_);
   return {};

@@ -1,6 +1,9 @@
 // What the name server is told by the configuration.
+#include <fmt/ranges.h>
+
 #include "base/conf/dns_upstream.h"
 #include "daemon/daemon.h"
+#include "dns/upstream/mdns_link.h"
 
 namespace edgemeshd {
 
@@ -29,6 +32,10 @@ static dns::UpstreamConfig upstream_config(const base::conf::DnsConfig& from) {
   c.servers = servers(from.upstreams);
   for (auto& d : from.stub_domains)
     if (auto zone = dns::Name::from_text(d.name)) c.zones.push_back({*zone, servers(d.upstreams)});
+  if (!from.mdns_interfaces.empty())
+    c.zones.push_back({*dns::Name::from_text("local"),
+                       {dns::ServerAddress(dns::ServerAddress::Kind::mdns, dns::kMdnsGroup,
+                                           fmt::format("{}", fmt::join(from.mdns_interfaces, ",")), "")}});
   c.ca_file = from.upstream_ca;
   c.cache_bytes_max = from.cache.count;
   return c;
@@ -60,6 +67,8 @@ dns::DnsConfig Daemon::dns_config(const DaemonConfig& from) {
   c.upstream = upstream_config(from.dns);
   c.upstream.wall = [this] { return clock_.for_servers(); };
   c.local = local_config(from.dns);
+  c.search_paths = from.dns.autopath != base::conf::DnsAutopath::none;
+  c.rate = {from.dns.rate_limit.per_second, from.dns.rate_limit.truncate_every};
   c.cache_file = cache_file();
   c.tap = {from.dns.log_every, from.dns.tap_every, from.dns.tap_socket, from.dns.tap_file, from.node_name};
   return c;

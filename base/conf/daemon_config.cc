@@ -107,6 +107,8 @@ class CrossCheck {
     for (auto& d : c_.dns.stub_domains)
       if (d.name == c_.dns.cluster_domain || d.name.ends_with("." + c_.dns.cluster_domain))
         return at({"dns", "stubDomains"}, fmt::format("\"{}\" is in dns.clusterDomain {}, whose names are answered here; leave it out", d.name, c_.dns.cluster_domain));
+      else if (d.name == "local" && !c_.dns.mdns_interfaces.empty())
+        return at({"dns", "stubDomains"}, "\"local\" is asked for on dns.mdnsInterfaces; leave one of the two out");
     return {};
   }
 

@@ -30,6 +30,7 @@ struct SourceConfig {
 };
 
 enum class ServiceFilterMode { if_label_exists, if_label_does_not_exist };  // which services are left alone
+enum class DnsAutopath { none, labelled, all };  // which pods' search paths are answered at once
 enum class DnsPods { disabled, insecure, verified };
 
 struct ProxyConfig {
@@ -99,6 +100,11 @@ struct StubDomainConfig {
   std::vector<std::string> upstreams;
 };
 
+struct RateLimitConfig {
+  uint32_t per_second = 0;
+  uint32_t truncate_every = 2;
+};
+
 struct DnsConfig {
   bool enabled = true;
   uint16_t port = 53;
@@ -107,11 +113,14 @@ struct DnsConfig {
   std::vector<std::string> upstreams;  // dns_upstream.h; empty: /etc/resolv.conf
   std::string upstream_ca = "/etc/ssl/certs/ca-certificates.crt";
   std::vector<StubDomainConfig> stub_domains;
+  std::vector<std::string> mdns_interfaces;
   std::vector<HostConfig> hosts;
   std::vector<ZoneConfig> zones;
   std::vector<RewriteConfig> rewrites;
   Bytes cache{8 << 20};
   DnsPods pods = DnsPods::insecure;
+  DnsAutopath autopath = DnsAutopath::none;
+  RateLimitConfig rate_limit;
   uint32_t log_every = 0;         // 0: no query is logged
   std::string tap_socket, tap_file;  // dnstap; both empty: none
   uint32_t tap_every = 1;

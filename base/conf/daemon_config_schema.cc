@@ -235,6 +235,19 @@ Schema<StubDomainConfig> stub_domain_schema() {
       .required();
 }
 
+Schema<RateLimitConfig> rate_limit_schema() {
+  return Schema<RateLimitConfig>(
+             "Bounds what one client gets over UDP: a pod or the host by its address, addresses that are not private by their network "
+             "(/24, /56)")
+      .field("perSecond", &RateLimitConfig::per_second,
+             "answers in a second; a quiet client may ask for a second's worth at once. 0: no limit", {.min = 0, .max = 10'000'000})
+      .field("truncateEvery", &RateLimitConfig::truncate_every,
+             "beyond it, one query of every so many gets an empty truncated answer, so that a real client asks again over TCP, which is "
+             "not limited; "
+             "the others get none. 0: all get none",
+             {.min = 0, .max = 1000});
+}
+
 Schema<DnsConfig> dns_schema() {
   return Schema<DnsConfig>("DNS for pods and the host")
       .field("enabled", &DnsConfig::enabled, "whether DNS is served on mesh.serviceIP")
@@ -249,12 +262,21 @@ Schema<DnsConfig> dns_schema() {
       .field("upstreamCA", &DnsConfig::upstream_ca, "certificates of the authorities of upstreams over TLS and HTTPS, PEM",
              checked(absolute_path_trouble))
       .list("stubDomains", &DnsConfig::stub_domains, stub_domain_schema())
+      .field("mdnsInterfaces", &DnsConfig::mdns_interfaces,
+             "network interfaces on which names under .local are asked for by multicast DNS (RFC 6762). Empty: on none",
+             checked(device_trouble))
       .list("hosts", &DnsConfig::hosts, host_schema())
       .list("zones", &DnsConfig::zones, zone_schema())
       .list("rewrites", &DnsConfig::rewrites, rewrite_schema())
       .field("cacheBytes", &DnsConfig::cache, "memory for answers of upstreams; 0 turns the cache off", {.min = 0, .max = 1 << 30})
       .choice("pods", &DnsConfig::pods, {{"disabled", DnsPods::disabled}, {"insecure", DnsPods::insecure}, {"verified", DnsPods::verified}},
               "names like 10-0-0-1.ns.pod: none, for every address, or only for addresses of known endpoints")
+      .choice("autopath", &DnsConfig::autopath,
+              {{"none", DnsAutopath::none}, {"labelled", DnsAutopath::labelled}, {"all", DnsAutopath::all}},
+              "pods of this node whose whole search path is answered with its first name: none, those labelled dns.edgemeshd.io/autopath: "
+              "\"true\", or all but those "
+              "labelled \"false\"")
+      .group("rateLimit", &DnsConfig::rate_limit, rate_limit_schema())
       .field("logEvery", &DnsConfig::log_every, "one query of every so many is logged with its answer; 0 for none")
       .field("tapSocket", &DnsConfig::tap_socket, "unix socket of a program that takes dnstap (Frame Streams); empty for none",
              checked(absolute_path_trouble))

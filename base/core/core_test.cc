@@ -43,6 +43,19 @@ TEST(Metrics, RendersEachFamilyOnceWithEscapedLabels) {
             "edgemeshd_b_total{x=\"a\\\"b\"} 2\nedgemeshd_b_total{x=\"c\"} 1\n");
 }
 
+TEST(Metrics, AHistogramCountsUpToEachBound) {
+  Metrics m;
+  auto& h = m.histogram("edgemeshd_took_seconds", "How long.", {{"x", "y"}});
+  for (auto ms : {1, 3, 3, 70, 20'000}) h.observe(std::chrono::milliseconds(ms));
+  EXPECT_EQ(&h, &m.histogram("edgemeshd_took_seconds", "", {{"x", "y"}}));
+  const std::string out = m.render();
+  for (const char* line :
+       {"# TYPE edgemeshd_took_seconds histogram\n", "_bucket{x=\"y\",le=\"0.0005\"} 0\n", "_bucket{x=\"y\",le=\"0.001\"} 1\n",
+        "_bucket{x=\"y\",le=\"0.005\"} 3\n", "_bucket{x=\"y\",le=\"0.1\"} 4\n", "_bucket{x=\"y\",le=\"10\"} 4\n",
+        "_bucket{x=\"y\",le=\"+Inf\"} 5\n", "_sum{x=\"y\"} 20.077\n", "_count{x=\"y\"} 5\n"})
+    EXPECT_NE(out.find(line), out.npos) << line << out;
+}
+
 TEST(Log, ASiteIsHeldBackAfterTenLinesAndNeverBreaksALine) {
   int lines = 0;
   set_log_sink([&](LogLevel, std::string_view l) {

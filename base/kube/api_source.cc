@@ -20,7 +20,8 @@ std::vector<std::string> paths_of(Kind k) {
       return {"/apis/networking.istio.io/v1/destinationrules", "/apis/networking.istio.io/v1beta1/destinationrules",
               "/apis/networking.istio.io/v1alpha3/destinationrules"};
     case Kind::mesh_node: return {"/apis/mesh.edgemeshd.io/v1alpha1/meshnodes"};
-    case Kind::pod: return {};  // nothing here needs them, and they are many
+    case Kind::pod:
+      return {"/api/v1/pods"};
   }
   return {};
 }
@@ -30,16 +31,28 @@ bool never_empty(Kind k) { return k == Kind::namespace_ || k == Kind::node || k 
 
 class ApiSource final : public ObjectSource {
  public:
-  ApiSource(Loop& loop, Rng& rng, Metrics& metrics, std::unique_ptr<ApiClient> client, bool meta_server)
-      : loop_(loop), rng_(rng), metrics_(metrics), client_(std::move(client)), meta_server_(meta_server) {}
+  ApiSource(Loop& loop, Rng& rng, Metrics& metrics, std::unique_ptr<ApiClient> client, bool meta_server, std::string node)
+      : loop_(loop), rng_(rng), metrics_(metrics), client_(std::move(client)), meta_server_(meta_server), node_(std::move(node)) {}
 
   void start(ObjectSink& sink) override {
     sink_ = &sink;
     for (size_t k = 0; k < kKinds; ++k) {
       const Kind kind = Kind(k);
-      if (paths_of(kind).empty()) tell_list(kind, {});
-      else if (kind != Kind::endpoints || meta_server_) follow(kind);
+      if (kind != Kind::pod && (kind != Kind::endpoints || meta_server_)) follow(kind);
     }
+    if (!pods_) return tell_list(Kind::pod, {});
+    synced_[size_t(Kind::pod)] = true;  // nothing waits for them
+    sink_->synced(Kind::pod);
+    follow(Kind::pod);
+  }
+
+  void follow_pods(bool wanted) override {
+    pods_ = wanted;
+    auto& watch = watches_[size_t(Kind::pod)];
+    if (!sink_ || wanted == (watch != nullptr)) return;
+    if (wanted) return follow(Kind::pod);
+    watch.reset();
+    tell_list(Kind::pod, {});
   }
 
   std::vector<std::string> problems() const override {
@@ -55,6 +68,7 @@ class ApiSource final : public ObjectSource {
     KindWatch::Config c{.kind = k, .paths = paths_of(k), .meta_server = meta_server_, .may_be_absent = may_be_absent(k)};
     if (meta_server_) c.hold_empty = kHoldEmpty;
     c.never_empty = never_empty(k);
+    if (k == Kind::pod && !meta_server_ && !node_.empty()) c.query = "fieldSelector=spec.nodeName%3D" + node_;
     watches_[size_t(k)] = std::make_unique<KindWatch>(loop_, rng_, *client_, std::move(c), hooks(k), counters(k));
   }
 
@@ -107,7 +121,8 @@ class ApiSource final : public ObjectSource {
   Rng& rng_;
   Metrics& metrics_;
   std::unique_ptr<ApiClient> client_;
-  bool meta_server_;
+  bool meta_server_, pods_ = false;
+  std::string node_;  // whose pods are followed
   ObjectSink* sink_ = nullptr;
   bool synced_[kKinds] = {};
   std::unique_ptr<KindWatch> watches_[kKinds];  // before client_ in destruction
@@ -115,8 +130,9 @@ class ApiSource final : public ObjectSource {
 
 }  // namespace
 
-std::unique_ptr<ObjectSource> make_api_source(Loop& loop, Rng& rng, Metrics& metrics, std::unique_ptr<ApiClient> client, bool meta_server) {
-  return std::make_unique<ApiSource>(loop, rng, metrics, std::move(client), meta_server);
+std::unique_ptr<ObjectSource> make_api_source(Loop& loop, Rng& rng, Metrics& metrics, std::unique_ptr<ApiClient> client, bool meta_server,
+                                              std::string node) {
+  return std::make_unique<ApiSource>(loop, rng, metrics, std::move(client), meta_server, std::move(node));
 }
 
 }  // namespace base::kube

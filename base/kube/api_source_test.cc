@@ -95,6 +95,36 @@ TEST_F(ApiSourceTest, AnUnreachableServerIsOneTrouble) {
   EXPECT_NE(metrics.render().find("edgemeshd_source_watching{kind=\"Service\"} 1"), std::string::npos) << metrics.render();
 }
 
+TEST_F(ApiSourceTest, PodsOfTheNodeOnlyWhileTheyAreWantedAndNothingWaitsForThem) {
+  auto client = std::make_unique<FakeApi>();
+  api = client.get();
+  source = make_api_source(loop, rng, metrics, std::move(client), false, "node-1");
+  source->start(kept);
+  loop.run_for(1ms);
+  auto lists = core;
+  lists["/apis/discovery.k8s.io/v1/endpointslices"] = list_json("EndpointSlice", "1", {slice});
+  serve(lists);
+  EXPECT_FALSE(follows("/api/v1/pods"));
+  EXPECT_EQ(kept.synced_kinds.size(), kKinds);
+
+  source->follow_pods(true);
+  loop.run_for(1ms);
+  auto list = api->take("/api/v1/pods");
+  ASSERT_TRUE(list);
+  EXPECT_EQ(list->target.find("/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&limit="), 0u) << list->target;
+  list->answer(200, list_json("Pod", "1",
+                              {R"({"metadata":{"name":"p","namespace":"n"},"spec":{"nodeName":"node-1"},"status":{"podIP":"10.1.0.9"}})"}));
+  loop.run_for(1ms);
+  serve(lists);
+  EXPECT_TRUE(follows("/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&watch=true"));
+  EXPECT_EQ(kept.all.count("Pod n/p"), 1u);
+
+  source->follow_pods(false);
+  loop.run_for(1ms);
+  EXPECT_FALSE(follows("/api/v1/pods"));
+  EXPECT_EQ(kept.all.count("Pod n/p"), 0u);
+}
+
 TEST_F(ApiSourceTest, TenBadOfTenThousandObjects) {
   start(false);
   std::vector<std::string> items;

@@ -90,6 +90,13 @@ void KindWatch::begin() {
   list_page();
 }
 
+// more: "&key=value" as often as needed.
+std::string KindWatch::target(std::string more) const {
+  if (!config_.query.empty()) more.insert(0, "&" + config_.query);
+  if (!more.empty()) more[0] = '?';
+  return config_.paths[path_] + more;
+}
+
 // ---- listing
 
 void KindWatch::list_page() {
@@ -99,13 +106,12 @@ void KindWatch::list_page() {
   reader_.emplace(ListReader::Bounds{.item_bytes = limits::kApiObjectBytesMax},
                   ListReader::Hooks{.on_item = [this](std::string& t) { on_item(t); },
                                     .on_skipped = [this](const std::string& why) { note_bad(bad_found_, {}, place() + ": " + why + " is left out"); }});
-  std::string target = config_.paths[path_];
-  if (in_pages_) target += fmt::format("?limit={}", kPageObjects);
-  if (!page_token_.empty()) target += "&continue=" + url_escaped(page_token_);
+  std::string more = in_pages_ ? fmt::format("&limit={}", kPageObjects) : "";
+  if (!page_token_.empty()) more += "&continue=" + url_escaped(page_token_);
   arm_quiet(kQuietList);
-  call_ = client_.get(target, {.on_head = [this](int s, const Headers& h) { on_page_head(s, h); },
-                               .on_body = [this](std::string_view b) { on_page_body(b); },
-                               .on_end = [this](const Result<void>& r) { on_page_end(r); }});
+  call_ = client_.get(target(std::move(more)), {.on_head = [this](int s, const Headers& h) { on_page_head(s, h); },
+                                                .on_body = [this](std::string_view b) { on_page_body(b); },
+                                                .on_end = [this](const Result<void>& r) { on_page_end(r); }});
 }
 
 void KindWatch::on_page_head(int status, const Headers& h) {
@@ -201,12 +207,16 @@ void KindWatch::watch() {
   began_ = loop_.now();
   const int base_seconds = config_.meta_server ? kMetaWatchSecondsMin : kWatchSecondsMin;
   const int seconds = base_seconds + int(rng_.below(uint64_t(base_seconds)));
-  std::string target = fmt::format("{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={}", config_.paths[path_], seconds);
-  if (!version_.empty()) target += "&resourceVersion=" + url_escaped(version_);
+  std::string more = fmt::format("&watch=true&allowWatchBookmarks=true&timeoutSeconds={}", seconds);
+  if (!version_.empty()) more += "&resourceVersion=" + url_escaped(version_);
   arm_quiet(std::chrono::seconds(seconds) + kWatchGrace);
-  call_ = client_.get(target, {.on_head = [this](int s, const Headers& h) { on_page_head(s, h); if (s == 200) well(); },
-                               .on_body = [this](std::string_view b) { on_watch_body(b); },
-                               .on_end = [this](const Result<void>& r) { on_watch_end(r); }});
+  call_ = client_.get(target(std::move(more)), {.on_head =
+                                                    [this](int s, const Headers& h) {
+                                                      on_page_head(s, h);
+                                                      if (s == 200) well();
+                                                    },
+                                                .on_body = [this](std::string_view b) { on_watch_body(b); },
+                                                .on_end = [this](const Result<void>& r) { on_watch_end(r); }});
 }
 
 void KindWatch::on_watch_body(std::string_view piece) {

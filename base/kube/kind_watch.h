@@ -33,6 +33,7 @@ class KindWatch {
   struct Config {
     Kind kind = Kind::service;
     std::vector<std::string> paths;  // one per version, the preferred first: "/apis/discovery.k8s.io/v1/endpointslices"
+    std::string query;               // of every list and watch: "fieldSelector=..."
     // A MetaServer: resourceVersions mean nothing there, so that each watch begins with a list; errors of kinds it may lack
     // count as their absence; and see hold_empty.
     bool meta_server = false;
@@ -85,6 +86,7 @@ class KindWatch {
   void set_state(State);
   void arm_quiet(Duration);
   void on_quiet();
+  std::string target(std::string more) const;
   std::string place() const { return client_.server() + config_.paths[path_]; }
 
   Loop& loop_;

@@ -30,7 +30,8 @@ Access access_of(const conf::SourceConfig& c) {
 
 }  // namespace
 
-std::unique_ptr<ObjectSource> make_source(Loop& loop, Rng& rng, Metrics& metrics, const conf::SourceConfig& c, uint32_t socket_mark, TrustClock& clock) {
+std::unique_ptr<ObjectSource> make_source(Loop& loop, Rng& rng, Metrics& metrics, const conf::SourceConfig& c, const std::string& node,
+                                          uint32_t socket_mark, TrustClock& clock) {
   const Access access = access_of(c);
   if (!access) return make_dir_source(loop, c.directory);
   const auto now = access();
@@ -39,7 +40,7 @@ std::unique_ptr<ObjectSource> make_source(Loop& loop, Rng& rng, Metrics& metrics
   o.wall = [&clock] { return clock.for_servers(); };
   o.starts_by = [&clock] { return clock.starts_by(); };
   o.on_time = [&clock](WallTime t) { clock.told_by_api_server(t); };
-  return make_api_source(loop, rng, metrics, make_api_client(loop, std::move(o)), meta_server);
+  return make_api_source(loop, rng, metrics, make_api_client(loop, std::move(o)), meta_server, node);
 }
 
 std::string describe(const conf::SourceConfig& c) {

@@ -12,9 +12,9 @@
 
 namespace base::kube {
 
-// socket_mark: of the connections to an API server, 0 for none. Its certificate is held against the clock, which learns the time from it.
+// node: whose pods are followed where they are wanted. socket_mark: of the connections to an API server, 0 for none. Its certificate is held against the clock, which learns the time from it.
 // What is wrong with its credentials is told to the sink.
-std::unique_ptr<ObjectSource> make_source(Loop&, Rng&, Metrics&, const conf::SourceConfig&, uint32_t socket_mark, TrustClock&);
+std::unique_ptr<ObjectSource> make_source(Loop&, Rng&, Metrics&, const conf::SourceConfig&, const std::string& node, uint32_t socket_mark, TrustClock&);
 std::string describe(const conf::SourceConfig&);  // for a log line: the directory, the kubeconfig, ...
 
 }  // namespace base::kube

@@ -24,6 +24,8 @@ class ObjectSource {
   virtual ~ObjectSource() = default;
   // The sink must outlive the source. May deliver before it returns.
   virtual void start(ObjectSink&) = 0;
+  // Whether Pods are wanted: a source that has to ask for each kind asks for the node's own pods only while they are.
+  virtual void follow_pods(bool) {}
   // Standing troubles, one line each, for status pages; empty when all is well.
   virtual std::vector<std::string> problems() const = 0;
 };

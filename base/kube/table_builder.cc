@@ -68,6 +68,7 @@ class Builder final : public TableBuilder {
     for (const Objects& kind : objects_)
       for (const PackedObject& o : kind) f(o);
   }
+  void on_pod(OnPod f) override { on_pod_ = std::move(f); }
   void publish_now() override {
     publish_->cancel();
     publish();
@@ -165,7 +166,9 @@ class Builder final : public TableBuilder {
         break;
       case Kind::node: node_changed(std::string(any.name()), before, after); break;
       case Kind::mesh_node: mesh_nodes_dirty_ = true; break;
-      case Kind::pod: return;
+      case Kind::pod:
+        if (on_pod_) on_pod_(before, after);
+        return;
     }
     wake();
   }
@@ -353,6 +356,7 @@ class Builder final : public TableBuilder {
   std::unique_ptr<Timer> publish_;
   std::shared_ptr<const Table> table_;
   std::function<void(const ServiceTablePtr&, const ServiceDiff&)> on_change_;
+  OnPod on_pod_;
   Objects objects_[kKinds];
   bool synced_[kKinds] = {};
   std::set<PackedObject, ServiceOrder> slices_;  // the same slices, by service

@@ -37,8 +37,16 @@ static Json to_json(const dns::CacheView& v) {
 static Json to_json(const DnsUpstreamsView& v) {
   Json servers = Json::array();
   for (const auto& s : v.servers)
-    servers.push_back({{"zone", s.zone}, {"address", s.address}, {"state", s.loops ? "loop" : s.down ? "down" : "up"}, {"queries", s.queries}, {"silentInARow", s.silent},
-                       {"usualMicroseconds", s.usual.count() / 1000}, {"p95Microseconds", s.p95.count() / 1000}});
+    servers.push_back({{"number", s.number},
+                       {"zone", s.zone},
+                       {"address", s.address},
+                       {"state", s.loops  ? "loop"
+                                 : s.down ? "down"
+                                          : "up"},
+                       {"queries", s.queries},
+                       {"silentInARow", s.silent},
+                       {"usualMicroseconds", s.usual.count() / 1000},
+                       {"p95Microseconds", s.p95.count() / 1000}});
   return {{"inFlight", v.in_flight}, {"servers", servers}};
 }
 

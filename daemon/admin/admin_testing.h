@@ -83,7 +83,7 @@ struct AdminState {
     p.attempts = {{"plain", true, 40}};
     peers = {p};
     dns::ServerView server;
-    server.zone = ".", server.address = "192.0.2.53:53", server.queries = 7, server.usual = std::chrono::milliseconds(3);
+    server.number = 1, server.zone = ".", server.address = "192.0.2.53:53", server.queries = 7, server.usual = std::chrono::milliseconds(3);
     upstreams = {{server}, 2};
     nat = tunnel::NatView{"endpoint-independent, port kept", {"203.0.113.7:20006"}, {"192.168.1.6:20006"}, {"198.51.100.1:443", "198.51.100.2:443"}, true, 1, 0};
   }

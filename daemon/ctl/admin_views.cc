@@ -164,9 +164,10 @@ Result<std::string> show_dns_upstreams(const AdminCall& call) {
   return show(call, "GET", "/v1/dns/upstreams", [](const Json& j) {
     std::vector<TextRow> rows;
     for (const auto& s : j["servers"])
-      rows.push_back({text(s["zone"]), text(s["address"]), text(s["state"]), text(s["queries"]), text(s["silentInARow"]), milliseconds(s["usualMicroseconds"].get<int64_t>()),
-                      milliseconds(s["p95Microseconds"].get<int64_t>())});
-    return text_table({"ZONE", "SERVER", "STATE", "QUERIES", "SILENT", "USUAL", "P95"}, rows) + fmt::format("{} questions under way\n", text(j["inFlight"]));
+      rows.push_back({text(s["number"]), text(s["zone"]), text(s["address"]), text(s["state"]), text(s["queries"]), text(s["silentInARow"]),
+                      milliseconds(s["usualMicroseconds"].get<int64_t>()), milliseconds(s["p95Microseconds"].get<int64_t>())});
+    return text_table({"NUMBER", "ZONE", "SERVER", "STATE", "QUERIES", "SILENT", "USUAL", "P95"}, rows) +
+           fmt::format("{} questions under way\n", text(j["inFlight"]));
   });
 }
 

@@ -235,8 +235,8 @@ TEST_F(CtlTest, DnsCacheUpstreamsAndTop) {
             "old.example.  AAAA  NXDOMAIN  0        old, 86300 s more\n");
   EXPECT_EQ(w.state.looked_up.back(), "example 100");
   EXPECT_EQ(ctl({"dns", "upstreams"}).out,
-            "ZONE  SERVER         STATE  QUERIES  SILENT  USUAL    P95\n"
-            ".     192.0.2.53:53  up     7        0       3.00 ms  -\n"
+            "NUMBER  ZONE  SERVER         STATE  QUERIES  SILENT  USUAL    P95\n"
+            "1       .     192.0.2.53:53  up     7        0       3.00 ms  -\n"
             "2 questions under way\n");
   EXPECT_EQ(ctl({"dns", "top"}).out,
             "120 queries in 42 s\n"

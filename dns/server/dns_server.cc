@@ -132,8 +132,19 @@ void DnsServer::listen(Sockets s) {
     tap_ = QueryTap::make(config_.tap, metrics_);
     tapped_ = config_.tap;
   }
-  responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, Responder::Hooks{hooks_.on_service_query, hooks_.search_namespace, &watch_, tap_.get(), cookie_secret_, local_.get()},
-                                           config_.udp_payload_max);
+  if (config_.rate != rated_) {
+    rate_ = config_.rate.per_second ? std::make_unique<RateLimit>(config_.rate, rng_.u64()) : nullptr;
+    rated_ = config_.rate;
+  }
+  Responder::Hooks hooks{.on_service_query = hooks_.on_service_query,
+                         .search_namespace = {},
+                         .watch = &watch_,
+                         .tap = tap_.get(),
+                         .cookie_secret = cookie_secret_,
+                         .local = local_.get(),
+                         .rate = rate_.get()};
+  if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
+  responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
   for (size_t i = 0; i < s.udp.size(); i++) {
     listening_.push_back(base::local_address(s.udp[i].get()).value_or(IpPort{config_.addresses[i], config_.port}));
     udp_.push_back(std::make_unique<UdpListener>(loop_, std::move(s.udp[i]), *responder_, config_.addresses[i].is_any()));
@@ -148,7 +159,7 @@ void DnsServer::stop_reading() {
 
 void DnsServer::keep_cache() {
   const UpstreamConfig& u = config_.upstream;
-  keeper_ = std::make_unique<CacheKeeper>(loop_, upstream_->cache(), metrics_, config_.cache_file, u.stale_max, u.cache_bytes_max);
+  keeper_ = std::make_unique<CacheKeeper>(loop_, upstream_->cache(), metrics_, config_.cache_file, u.stale_max);
   keeper_->load();
 }
 

@@ -20,7 +20,9 @@ struct DnsConfig {
   ZoneConfig zone;
   UpstreamConfig upstream;
   LocalConfig local;      // hosts, zones and rewrites
+  bool search_paths = false;  // whether DnsHooks::search_namespace is asked at all
   TapConfig tap;
+  RateLimitConfig rate;
   CacheFileOptions cache_file;  // not changed by a reload
 };
 
@@ -105,6 +107,8 @@ class DnsServer {
   CookieSecret cookie_secret_;
   TapConfig tapped_;  // what tap_ was made of
   std::unique_ptr<QueryTap> tap_;
+  RateLimitConfig rated_;  // what rate_ was made of
+  std::unique_ptr<RateLimit> rate_;  // or null
   std::unique_ptr<Responder> responder_;
   std::vector<std::unique_ptr<UdpListener>> udp_;
   std::vector<std::unique_ptr<TcpListener>> tcp_;

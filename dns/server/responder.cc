@@ -19,9 +19,11 @@ struct Responder::Held {
   bool search;
   Transport transport;
   base::IpAddr client;
+  Zone zone;
+  base::Instant asked;
   QueryTap::Sample sample;
-  Held(const Query& q, const std::optional<Name>& a, bool s, Transport t, const base::IpAddr& c)
-      : query(q), alias(a), search(s), transport(t), client(c) {
+  Held(const Query& q, const std::optional<Name>& a, bool s, Transport t, const base::IpAddr& c, Zone z, base::Instant now)
+      : query(q), alias(a), search(s), transport(t), client(c), zone(z), asked(now) {
     std::memcpy(question.data(), q.question.data(), q.question.size());
     query.question = {question.data(), q.question.size()};
   }
@@ -29,15 +31,36 @@ struct Responder::Held {
 };
 
 Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream& u, Hooks h, size_t udp_payload_max)
-    : loop_(loop), zone_(z), upstream_(u), hooks_(std::move(h)), udp_payload_max_(udp_payload_max), scratch_(kMessageMax), alive_(std::make_shared<Responder*>(this)),
+    : loop_(loop),
+      zone_(z),
+      upstream_(u),
+      hooks_(std::move(h)),
+      udp_payload_max_(udp_payload_max),
+      scratch_(kMessageMax),
+      alive_(std::make_shared<Responder*>(this)),
       dropped_(m.counter("edgemeshd_dns_dropped_total", "Datagrams that were no query and got no answer.")),
       searched_(m.counter("edgemeshd_dns_autopath_total", "Answers found along the search path of a pod that opted in.")),
       limited_(m.counter("edgemeshd_dns_client_limited_total", "Queries refused because their client had too many others at upstream.")),
-      configured_(m.counter("edgemeshd_dns_configured_total", "Queries about names that hosts, zones or rewrites of the configuration speak of.")) {
-  static const char* const names[7] = {"noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "other"};
+      configured_(
+          m.counter("edgemeshd_dns_configured_total", "Queries about names that hosts, zones or rewrites of the configuration speak of.")),
+      rate_dropped_(m.counter("edgemeshd_dns_rate_limited_total", "Queries over UDP beyond dns.rateLimit, by what became of them.",
+                              {{"action", "dropped"}})),
+      rate_truncated_(m.counter("edgemeshd_dns_rate_limited_total", "Queries over UDP beyond dns.rateLimit, by what became of them.",
+                                {{"action", "truncated"}})) {
+  static const char* const rcodes[kRcodes] = {"noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "other"};
+  static const char* const zones[kZones] = {"none", "cluster", "config", "outside"};
   for (int t = 0; t < 2; t++)
     queries_[t] = &m.counter("edgemeshd_dns_queries_total", "Queries received.", {{"transport", t ? "tcp" : "udp"}});
-  for (int i = 0; i < 7; i++) answers_[i] = &m.counter("edgemeshd_dns_answers_total", "Answers sent by response code.", {{"rcode", names[i]}});
+  for (size_t z = 0; z < kZones; z++) {
+    for (size_t i = 0; i < kRcodes; i++)
+      answers_[z][i] = &m.counter("edgemeshd_dns_answers_total",
+                                  "Answers sent by response code and by whose name was asked: the cluster's, the configuration's, others.",
+                                  {{"rcode", rcodes[i]}, {"zone", zones[z]}});
+    waited_[z] = z == size_t(Zone::none)
+                     ? nullptr
+                     : &m.histogram("edgemeshd_dns_wait_seconds", "How long answers took that needed an upstream, by whose name was asked.",
+                                    {{"zone", zones[z]}});
+  }
 }
 
 void Responder::count() {
@@ -45,8 +68,9 @@ void Responder::count() {
   watch_due_ = true;
   for (int t = 0; t < 2; t++)
     if (tally_.queries[t]) queries_[t]->add(tally_.queries[t]);
-  for (int i = 0; i < 7; i++)
-    if (tally_.answers[i]) answers_[i]->add(tally_.answers[i]);
+  for (size_t z = 0; z < kZones; z++)
+    for (size_t i = 0; i < kRcodes; i++)
+      if (tally_.answers[z][i]) answers_[z][i]->add(tally_.answers[z][i]);
   tally_ = {};
 }
 
@@ -58,7 +82,7 @@ ZoneIndex::How Responder::how(const Query& q, Transport t) const {
 }
 
 Responder::Answered Responder::replied(size_t size, Rcode rc) {
-  tally_.answers[std::min<size_t>(uint16_t(rc), 6)]++;
+  tally_.answers[size_t(asked_zone_)][std::min<size_t>(uint16_t(rc), kRcodes - 1)]++;
   return {Kind::reply, size};
 }
 
@@ -101,10 +125,23 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   tally_.queries[size_t(t)]++;
   if (query_->has_cookie) bake(from().ip);
   turn_++;
+  asked_zone_ = Zone::none;
+  if (hooks_.rate && t == Transport::udp)
+    if (auto a = limited(p, from, out)) return *a;
   if (p != Parsed::ok) return own_error(p, t, out);
   if (hooks_.watch && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
   if (query_->klass != klass::IN && query_->klass != klass::ANY) return refuse(Rcode::refused, Ede::not_supported, t, out);
   return local(ahead, t, from, out);
+}
+
+// A source beyond its share. None: it is not.
+std::optional<Responder::Answered> Responder::limited(Parsed p, const Asker& from, base::MutByteView out) {
+  const auto v = hooks_.rate->judge(from().ip, loop_.now());
+  if (v == RateLimit::Verdict::answer) return {};
+  if (v == RateLimit::Verdict::drop || p != Parsed::ok) return rate_dropped_.add(), Answered{Kind::drop};
+  rate_truncated_.add();
+  Reply r{.flags = uint16_t(how(*query_, Transport::udp).flags | flag::TC), .udp_payload = uint16_t(udp_payload_max_)};
+  return replied(write_reply(*query_, r, {}, limit(*query_, Transport::udp), out), Rcode::noerror);
 }
 
 Responder::Answered Responder::local(const ZoneIndex::Ahead& ahead, Transport t, const Asker& from, base::MutByteView out) {
@@ -114,6 +151,7 @@ Responder::Answered Responder::local(const ZoneIndex::Ahead& ahead, Transport t,
   if (hooks_.local)
     if (auto a = configured(h, t, from, out)) return *a;
   zone_.respond(*query_, h, out, r);
+  asked_zone_ = r.kind == ZoneIndex::Result::Kind::not_ours ? Zone::outside : Zone::cluster;
   by_search_ = r.rcode == Rcode::nxdomain && hooks_.search_namespace && search(h, from, out);
   if (r.service && hooks_.on_service_query) tell(r.service);
   if (r.kind == ZoneIndex::Result::Kind::answered) return replied(r.size, r.rcode);
@@ -126,6 +164,7 @@ std::optional<Responder::Answered> Responder::configured(const ZoneIndex::How& h
   hooks_.local->respond(*query_, h, true, out, found_);
   if (found_.kind == LocalNames::Found::Kind::not_here) return {};
   configured_.add();
+  asked_zone_ = Zone::config;
   if (found_.kind == LocalNames::Found::Kind::answered) return replied(found_.size, found_.rcode);
   return follow(found_, h, t, from, out);
 }
@@ -211,7 +250,7 @@ void Responder::tell(uint32_t service) {
 }
 
 void Responder::wait_for(Transport t, Later later) {
-  auto held = std::make_shared<Held>(*query_, zone_result_.alias, by_search_, t, waiting_for_);
+  auto held = std::make_shared<Held>(*query_, zone_result_.alias, by_search_, t, waiting_for_, asked_zone_, loop_.now());
   held->chain = std::move(chain_);
   waiting_[waiting_for_]++;
   held->sample = std::exchange(sample_, {});
@@ -248,7 +287,8 @@ void Responder::finish(const Held& h, const Upstream::Outcome& o, const Later& l
   } else {
     size = write_reply(h.query, {.rcode = rc, .flags = flag::RA, .udp_payload = payload, .ede = o.ede}, {}, most, scratch_);
   }
-  answers_[std::min<size_t>(uint16_t(rc), 6)]->add();
+  answers_[size_t(h.zone)][std::min<size_t>(uint16_t(rc), kRcodes - 1)]->add();
+  waited_[size_t(h.zone)]->observe(loop_.now() - h.asked);
   if (h.sample && hooks_.tap) hooks_.tap->answer(h.sample, h.query, {scratch_.data(), size});
   later({scratch_.data(), size});
 }

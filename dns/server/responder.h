@@ -8,6 +8,7 @@
 #include "dns/server/name_chain.h"
 #include "dns/server/query_tap.h"
 #include "dns/server/query_watch.h"
+#include "dns/server/rate_limit.h"
 #include "dns/upstream/upstream.h"
 #include "dns/zone/zone_index.h"
 
@@ -28,6 +29,7 @@ class Responder {
     QueryTap* tap = nullptr;
     CookieSecret cookie_secret{};
     const LocalNames* local = nullptr;  // what the configuration says about names
+    RateLimit* rate = nullptr;          // of answers over UDP
   };
   Responder(base::Loop&, base::Metrics&, ZoneIndex&, Upstream&, Hooks, size_t udp_payload_max);
 
@@ -80,6 +82,7 @@ class Responder {
   Answered forwarded(Transport, const Asker&, base::MutByteView out);
   Answered wait(Transport, const Asker&, base::MutByteView out);
   void done_waiting(const base::IpAddr&);
+  std::optional<Answered> limited(Parsed, const Asker&, base::MutByteView out);
   Answered own_error(Parsed, Transport, base::MutByteView out);
   Answered replied(size_t size, Rcode);
   Answered refuse(Rcode, Ede, Transport, base::MutByteView out);
@@ -113,10 +116,15 @@ class Responder {
   std::shared_ptr<NameChain> chain_;  // of the query that waits next
   base::ByteVec scratch_, other_;
   std::shared_ptr<Responder*> alive_;  // for upstream answers that come after us
+  // Whose name was asked, for the metrics: nobody's (a message that is none), the cluster's, the configuration's, the world's.
+  enum class Zone : uint8_t { none, cluster, config, outside };
+  static constexpr size_t kZones = 4, kRcodes = 7;
+  Zone asked_zone_ = Zone::none;  // of the query being answered
   struct Tally {
-    uint32_t queries[2] = {}, answers[7] = {};
+    uint32_t queries[2] = {}, answers[kZones][kRcodes] = {};
   } tally_;
-  base::Counter *queries_[2], *answers_[7], &dropped_, &searched_, &limited_, &configured_;
+  base::Counter *queries_[2], *answers_[kZones][kRcodes], &dropped_, &searched_, &limited_, &configured_, &rate_dropped_, &rate_truncated_;
+  base::Histogram* waited_[kZones];
 };
 
 }  // namespace dns

@@ -1,17 +1,7 @@
-#include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
-
-#include <atomic>
 #include <fstream>
-#include <future>
 #include <set>
-#include <thread>
 
-#include "base/net/socket.h"
-#include "dns/server/dns_server.h"
-#include "dns/wire/message_writer.h"
-#include "dns/zone/memory_table.h"
+#include "dns/server/testing/live_server.h"
 
 namespace dns {
 namespace {
@@ -20,174 +10,8 @@ using namespace dns::testing;
 using namespace std::chrono_literals;
 using base::IpPort;
 
-const base::IpAddr kHere = ip("127.0.0.1");
-
-bool readable(int fd, int ms) {
-  pollfd p{fd, POLLIN, 0};
-  return ::poll(&p, 1, ms) == 1;
-}
-
-// An upstream that answers as told, in a thread of its own.
-class FakeUpstream {
-  base::UniqueFd fd_ = *base::udp_socket({kHere, 0});
-  std::atomic<bool> stop_{false};
-
- public:
-  std::atomic<bool> silent{false}, lose_case{false};
-  std::atomic<int> asked{0}, with_subnet{0};
-  IpPort address = *base::local_address(fd_.get());
-
-  ~FakeUpstream() {
-    stop_ = true;
-    thread_.join();
-  }
-
- private:
-  void run() {
-    uint8_t b[2048];
-    while (!stop_) {
-      if (!readable(fd_.get(), 20)) continue;
-      base::SockAddr from;
-      ssize_t n = ::recvfrom(fd_.get(), b, sizeof b, 0, from.ptr(), &from.len);
-      Query q;
-      if (n < 0 || parse_query({b, size_t(n)}, q) != Parsed::ok) continue;
-      asked++;
-      if (std::string_view(reinterpret_cast<char*>(b), size_t(n)).find(std::string_view("\0\x08\0\x07\0\1", 6)) != std::string_view::npos) with_subnet++;
-      if (!silent) reply(q, from);
-    }
-  }
-  void reply(Query q, const base::SockAddr& to) {
-    uint8_t out[2048];
-    Name name = *Name::from_wire(base::as_bytes(q.key()));
-    base::ByteVec lowered(q.question.begin(), q.question.end());
-    if (lose_case) {
-      std::copy(q.key().begin(), q.key().end(), lowered.begin());
-      q.question = lowered;
-    }
-    MessageWriter w(name);
-    Reply r{.flags = flag::RA};
-    std::string_view first = q.label(0);
-    if (first == "slow") std::this_thread::sleep_for(100ms);
-    if (first == "nx" || first == "nodata") {
-      if (first == "nx") r.rcode = Rcode::nxdomain;
-      w.authority();
-      w.add_soa(*Name::from_text("example"), 60, 1);
-    } else if (first == "broken") {
-      r.rcode = Rcode::servfail;
-    } else if (q.type == type::A) {
-      w.add(name, type::A, first == "short" ? 1 : 300, base::ByteVec{192, 0, 2, 53});
-    } else {
-      w.add(name, type::AAAA, 300, ip("2001:db8::53").bytes());
-    }
-    size_t n = write_reply(q, r, w.body(), 1232, out);
-    ::sendto(fd_.get(), out, n, 0, to.ptr(), to.len);
-  }
-  std::thread thread_{[this] { run(); }};
-};
-
-struct Got {
-  base::ByteVec m;
-  Scan scan;
-  std::vector<std::string> addresses;
-  std::string name;
-  uint32_t ttl = 0;
-  int rcode() const { return m.empty() ? -1 : int(scan.rcode); }
-};
-
-Got read_reply(base::ByteVec m) {
-  Got g;
-  if (!scan_answer(m, g.scan)) return g;
-  each_answer(m, [&](const Record& r) {
-    if (r.type == type::A) g.addresses.push_back(base::IpAddr::v4(&m[r.data_at]).str());
-    if (r.type == type::AAAA) g.addresses.push_back(base::IpAddr::v6(&m[r.data_at]).str());
-    g.name = r.owner.text();
-    g.ttl = r.ttl;
-    return true;
-  });
-  g.m = std::move(m);
-  return g;
-}
-
-// A live server on loopback; its loop runs in a thread, the test is the client.
-class Server {
- public:
-  DnsConfig config;
-  DnsHooks hooks;
-  std::shared_ptr<MemoryTable> table = std::make_shared<MemoryTable>();
-  std::unique_ptr<base::Loop> loop = base::make_libevent_loop();
-  base::SocketStore store;
-  base::SystemRng rng;
-  base::Metrics metrics;
-  std::unique_ptr<DnsServer> server;
-  IpPort at;
-
-  Server() {
-    config.addresses = {kHere};
-    config.port = 0;
-    config.upstream.resolv_conf = "/nonexistent/resolv.conf";
-    auto web = cluster_service("shop", "web", {"10.96.1.10"}, {{"http", 80}});
-    table->put(web);
-    auto big = cluster_service("shop", "big", {}, {{"http", 80}});
-    for (int i = 1; i <= 100; i++) big.ports[0].endpoints.push_back(endpoint(fmt::format("172.21.0.{}", i).c_str(), 80));
-    table->put(big);
-    auto ext = cluster_service("shop", "ext", {}, {});
-    ext.kind = base::kube::Service::Kind::external_name;
-    ext.external_name = "www.example.com";
-    table->put(ext);
-  }
-  ~Server() {
-    if (!thread_.joinable()) return;
-    on_loop([&] { server.reset(); });
-    loop->stop();
-    thread_.join();
-  }
-  void start() {
-    auto s = DnsServer::start(*loop, store, rng, metrics, config, hooks);
-    ASSERT_TRUE(s) << s.error().what;
-    server = std::move(*s);
-    at = server->listening().front();
-    server->set_table(table, {});
-    thread_ = std::thread([this] { loop->run(); });
-  }
-  void on_loop(std::function<void()> f) {
-    std::promise<void> done;
-    loop->post([&] { f(), done.set_value(); });
-    done.get_future().wait();
-  }
-  uint64_t count(const char* name) { return metrics.counter(name, "").value(); }
-
-  static base::ByteVec query(const char* name, uint16_t t, bool edns = true, uint16_t size = 1232) {
-    base::ByteVec b(600);
-    b.resize(write_query(*Name::from_text(name), t, 0x4242, size, false, false, b));
-    if (!edns) b.resize(b.size() - kOptSize), b[11] = 0;
-    return b;
-  }
-  Got ask(const char* name, uint16_t t, bool edns = true, uint16_t size = 1232) { return udp(query(name, t, edns, size)); }
-  Got udp(const base::ByteVec& q, int ms = 5000) {
-    auto fd = *base::udp_socket({kHere, 0});
-    base::SockAddr to(at);
-    EXPECT_EQ(::sendto(fd.get(), q.data(), q.size(), 0, to.ptr(), to.len), ssize_t(q.size()));
-    base::ByteVec m(65535);
-    if (!readable(fd.get(), ms)) return {};
-    m.resize(size_t(std::max<ssize_t>(0, ::recv(fd.get(), m.data(), m.size(), 0))));
-    return read_reply(std::move(m));
-  }
-  std::string dig(const std::string& args) {
-    std::string out;
-    FILE* p = ::popen(fmt::format("dig @127.0.0.1 -p {} +time=5 +tries=1 {} 2>&1", at.port, args).c_str(), "r");
-    for (int c; (c = fgetc(p)) != EOF;) out += char(c);
-    ::pclose(p);
-    return out;
-  }
-
- private:
-  std::thread thread_;
-};
-
-bool has(const std::string& text, const char* part) { return text.find(part) != text.npos; }
-
 TEST(DnsServer, DigReadsEveryKindOfAnswer) {
-  Server s;
+  LiveServer s;
   s.start();
   EXPECT_EQ(s.dig("+short web.shop.svc.cluster.local"), "10.96.1.10\n");
   EXPECT_EQ(s.dig("+short -x 10.96.1.10"), "web.shop.svc.cluster.local.\n");
@@ -206,7 +30,7 @@ TEST(DnsServer, DigReadsEveryKindOfAnswer) {
 }
 
 TEST(DnsServer, CaseIsEchoedAndSizesAreKept) {
-  Server s;
+  LiveServer s;
   s.start();
   EXPECT_EQ(s.ask("WeB.sHoP.sVc.ClUsTeR.LoCaL", type::A).name, "WeB.sHoP.sVc.ClUsTeR.LoCaL.");
   Got small = s.ask("big.shop.svc.cluster.local", type::A, false);
@@ -221,9 +45,9 @@ TEST(DnsServer, CaseIsEchoedAndSizesAreKept) {
 }
 
 TEST(DnsServer, BadMessagesAreAnsweredOrDropped) {
-  Server s;
+  LiveServer s;
   s.start();
-  auto q = Server::query("web.shop.svc.cluster.local", type::A);
+  auto q = LiveServer::query("web.shop.svc.cluster.local", type::A);
   auto reply = q;
   reply[2] |= 0x80;
   EXPECT_EQ(s.udp(reply, 100).rcode(), -1) << "an answer is never answered";
@@ -242,14 +66,14 @@ TEST(DnsServer, BadMessagesAreAnsweredOrDropped) {
 }
 
 TEST(DnsServer, TcpPipelinesSplitsAndCloses) {
-  Server s;
+  LiveServer s;
   s.start();
   auto fd = *base::tcp_connect_start(s.at);
   pollfd p{fd.get(), POLLOUT, 0};
   ASSERT_EQ(::poll(&p, 1, 2000), 1);
   base::ByteVec all;
   for (uint16_t i = 0; i < 300; i++) {  // answers of 1.6 KB: more than what may wait unsent at once
-    auto q = Server::query("big.shop.svc.cluster.local", type::A);
+    auto q = LiveServer::query("big.shop.svc.cluster.local", type::A);
     base::store_be16(q.data(), i);
     base::Writer w(all);
     w.u16(uint16_t(q.size()));
@@ -277,7 +101,7 @@ TEST(DnsServer, TcpPipelinesSplitsAndCloses) {
 
 TEST(DnsServer, ForwardsCachesAndKeepsCase) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   Got a = s.ask("Www.Example.Com", type::A);
@@ -301,7 +125,7 @@ TEST(DnsServer, ForwardsCachesAndKeepsCase) {
 
 TEST(DnsServer, EqualQuestionsShareOneQueryAndAnswerBothFamilies) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   std::vector<std::future<Got>> asks;
@@ -312,7 +136,7 @@ TEST(DnsServer, EqualQuestionsShareOneQueryAndAnswerBothFamilies) {
 
 TEST(DnsServer, ServesStaleWhenUpstreamsAreSilentAndSaysWhyNot) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   EXPECT_EQ(s.ask("short.example", type::A).ttl, 1u);
@@ -335,7 +159,7 @@ TEST(DnsServer, ServesStaleWhenUpstreamsAreSilentAndSaysWhyNot) {
 TEST(DnsServer, AnUpstreamThatLosesTheCaseIsNotBelievedOverUdp) {
   FakeUpstream up;
   up.lose_case = true;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   EXPECT_EQ(s.ask("www.some-long-name.example", type::A).rcode(), 2) << "TCP is closed there, so nothing trustworthy came";
@@ -344,7 +168,7 @@ TEST(DnsServer, AnUpstreamThatLosesTheCaseIsNotBelievedOverUdp) {
 TEST(DnsServer, FollowsResolvConfAndRefusesItself) {
   FakeUpstream up;
   EXPECT_EQ(parse_resolv_conf("# x\nnameserver 10.0.0.1\nsearch a\n nameserver\tfd00::1 \nnameserver bad\nnameserver 10.0.0.1\n").size(), 2u);
-  Server s;
+  LiveServer s;
   s.start();
   EXPECT_EQ(s.ask("www.example.com", type::A).rcode(), 2) << "no upstream: SERVFAIL, not silence";
   DnsConfig c = s.config;
@@ -360,7 +184,7 @@ TEST(DnsServer, FollowsResolvConfAndRefusesItself) {
 }
 
 TEST(DnsServer, AReloadWithAnAddressLessFreesItsPortAndLeavesTheOtherToASuccessor) {
-  Server s;
+  LiveServer s;
   s.start();
   const IpPort kept{ip("127.0.0.3"), s.at.port}, gone = s.at;
   DnsConfig c = s.config;
@@ -383,7 +207,7 @@ TEST(DnsServer, AReloadWithAnAddressLessFreesItsPortAndLeavesTheOtherToASuccesso
 }
 
 TEST(DnsServer, AnUpstreamThatIsOurselvesIsSwitchedOff) {
-  Server s;
+  LiveServer s;
   s.config.addresses = {*base::IpAddr::parse("0.0.0.0")};  // 127.0.0.2 is ours too, but not listed
   s.start();
   s.at.ip = kHere;
@@ -400,14 +224,14 @@ TEST(DnsServer, AnUpstreamThatIsOurselvesIsSwitchedOff) {
 TEST(DnsServer, OneClientsInventedNamesLeaveRoomForOthers) {
   FakeUpstream up;
   up.silent = true;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.config.upstream.in_flight_max = 600;
   s.start();
   auto flood = *base::udp_socket({ip("127.0.0.9"), 0});
   base::SockAddr to(s.at);
   for (int i = 0; i < 1000; i++) {
-    auto q = Server::query(fmt::format("n{}.flood.example", i).c_str(), type::A);
+    auto q = LiveServer::query(fmt::format("n{}.flood.example", i).c_str(), type::A);
     ::sendto(flood.get(), q.data(), q.size(), 0, to.ptr(), to.len);
     if (i % 50 == 0) std::this_thread::sleep_for(1ms);
   }
@@ -423,7 +247,7 @@ TEST(DnsServer, OneClientsInventedNamesLeaveRoomForOthers) {
 
 TEST(DnsServer, TellsWhichServiceWasAskedOnce) {
   std::atomic<int> told{0};
-  Server s;
+  LiveServer s;
   s.hooks.on_service_query = [&](const base::kube::ObjectName& n) { told += n.str() == "shop/web" ? 1 : 100; };
   s.start();
   for (int i = 0; i < 20; i++) s.ask("web.shop.svc.cluster.local", i % 2 ? type::A : type::AAAA);
@@ -435,7 +259,7 @@ base::conf::DnsRecord record(const char* line) { return *base::conf::parse_dns_r
 
 TEST(DnsServer, HostsZonesAndRewritesStandInFront) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.config.local.hosts = {{ip("192.0.2.7"), {"printer.site.example", "Printer"}}, {ip("2001:db8::7"), {"printer"}}, {ip("192.0.2.8"), {"web.shop.svc.cluster.local"}}};
   s.config.local.zones = {{"corp.example", 300, false,
@@ -495,7 +319,7 @@ TEST(DnsServer, HostsZonesAndRewritesStandInFront) {
 }
 
 TEST(DnsServer, APortThatIsTakenIsOneLineWithTheAddress) {
-  Server a, b;
+  LiveServer a, b;
   a.start();
   b.config.port = a.at.port;
   auto r = DnsServer::start(*b.loop, b.store, b.rng, b.metrics, b.config);
@@ -507,7 +331,7 @@ TEST(DnsServer, APortThatIsTakenIsOneLineWithTheAddress) {
 
 TEST(DnsServer, CookiesComeBackAndSubnetsGoNowhere) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   for (const char* name : {"web.shop.svc.cluster.local", "www.example", "www.example", "nope.shop.svc.cluster.local"}) {
@@ -526,7 +350,7 @@ TEST(DnsServer, CookiesComeBackAndSubnetsGoNowhere) {
 
 TEST(DnsServer, ErrorsSayWhy) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   EXPECT_TRUE(has(s.dig("CH version.bind TXT"), "EDE: 21"));
@@ -536,7 +360,7 @@ TEST(DnsServer, ErrorsSayWhy) {
 
 TEST(DnsServer, LooksUpForPeopleAndSaysWhereAnswersCameFrom) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.start();
   auto look = [&](const char* name, const char* type = "") {
@@ -573,7 +397,7 @@ TEST(DnsServer, LooksUpForPeopleAndSaysWhereAnswersCameFrom) {
 
 TEST(DnsServer, TapsLocalAndForwardedAnswersUntilToldOtherwise) {
   FakeUpstream up;
-  Server s;
+  LiveServer s;
   s.config.upstream.servers = {up.address};
   s.config.tap.file = "/tmp/dns_server_tap_" + std::to_string(::getpid());
   s.start();

@@ -102,6 +102,13 @@ void AnswerCache::erase(Order::iterator e) {
   order_.erase(e);
 }
 
+void AnswerCache::set_bytes_max(size_t most) {
+  bytes_max_ = most;
+  const bool over = bytes_ > bytes_max_;
+  while (bytes_ > bytes_max_) erase(std::prev(order_.end()));
+  if (over && on_put_) on_put_(true);  // what is kept of it elsewhere is out of date
+}
+
 StoredAnswer* AnswerCache::put(const Question& q, StoredAnswer a) {
   Key key(q.name.key(), q.type, q.dnssec_ok, q.checking_disabled);
   auto it = table_.find(key.view());

@@ -29,6 +29,7 @@ struct StoredAnswer {
   Scan scan;
   base::Instant stored, expires, stale_until;
   base::Instant recheck;  // stale and not refreshed a moment ago: do not ask again before
+  uint32_t uses = 0;      // as a fresh answer
   size_t bytes() const { return message.size() + scan.ttl_at.size() * 2 + 200; }
 };
 
@@ -43,6 +44,7 @@ class AnswerCache {
   StoredAnswer* put(const Question&, StoredAnswer);  // null: larger than fits
   // One that was kept elsewhere: behind all others in the order of use, and nothing gives way to it. False: no room, or known.
   bool put_last(const Question&, StoredAnswer);
+  void set_bytes_max(size_t);  // what was used longest ago goes
   void on_put(std::function<void(bool is_new)> f) { on_put_ = std::move(f); }
 
   // A walk over all entries in steps, least recently used first, while the cache is used as ever. What is put meanwhile may be
@@ -53,6 +55,7 @@ class AnswerCache {
   void walk_begin();
   bool walk(size_t most, const Visit&);  // false: that was all
   size_t bytes() const { return bytes_; }
+  size_t bytes_max() const { return bytes_max_; }
   size_t size() const { return table_.size(); }
 
  private:

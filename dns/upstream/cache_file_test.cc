@@ -204,7 +204,7 @@ struct Kept : ::testing::Test {
     keeper.reset();
     cache = std::make_unique<Cache>();
     CacheFileOptions o{.path = dir + "/dns-cache", .disk = &disk, .boot = 1, .wall_s = [] { return uint64_t(1'700'000'000); }, .first = 10ms, .every = every};
-    keeper = std::make_unique<CacheKeeper>(*loop, cache->cache, metrics, o, 24h, 1 << 20);
+    keeper = std::make_unique<CacheKeeper>(*loop, cache->cache, metrics, o, 24h);
     keeper->load();
   }
   void learn(const std::string& n) { cache->cache.put(question(n), answer(n, loop->now(), 300s)); }
@@ -262,6 +262,27 @@ TEST_F(Kept, ManyNamesAreReadInStepsBehindTheFirst) {
   EXPECT_NE(cache->ttl("n1999.example", loop->now()), -1) << "the last used are there at once";
   EXPECT_LT(cache->cache.size(), 2000u);
   EXPECT_TRUE(wait([&] { return cache->cache.size() == 2000; }));
+}
+
+TEST_F(Kept, LessMemoryMeansTheNamesUsedLastHereAndInTheFile) {
+  for (int i = 0; i < 100; i++) learn(fmt::format("n{}.example", i));
+  keeper->write_now();
+  const size_t whole = cache->cache.bytes();
+  cache->cache.set_bytes_max(whole / 4);
+  EXPECT_LE(cache->cache.bytes(), whole / 4);
+  EXPECT_NE(cache->ttl("n99.example", loop->now()), -1);
+  EXPECT_EQ(cache->ttl("n0.example", loop->now()), -1);
+  keeper->write_now();
+  fresh();
+  EXPECT_LT(gauge("edgemeshd_dns_cache_loaded"), 30);
+  EXPECT_NE(cache->ttl("n99.example", loop->now()), -1);
+  cache->cache.set_bytes_max(0);
+  EXPECT_EQ(cache->cache.size(), 0u);
+  learn("again.example");
+  EXPECT_EQ(cache->cache.size(), 0u) << "0 turns it off";
+  cache->cache.set_bytes_max(1 << 20);
+  learn("again.example");
+  EXPECT_EQ(cache->cache.size(), 1u);
 }
 
 TEST_F(Kept, ADamagedFileIsCountedAndIgnored) {

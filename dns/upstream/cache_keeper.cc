@@ -10,8 +10,11 @@ using namespace std::chrono_literals;
 static constexpr size_t kStep = 256;         // entries of one turn: about 0.1 ms
 static constexpr size_t kStepsAtOnce = 4;    // of the start: what was used last
 
-CacheKeeper::CacheKeeper(base::Loop& loop, AnswerCache& cache, base::Metrics& m, CacheFileOptions o, std::chrono::seconds stale_max, size_t bytes_max)
-    : loop_(loop), cache_(cache), options_(std::move(o)), stale_max_(stale_max), bytes_max_(bytes_max),
+CacheKeeper::CacheKeeper(base::Loop& loop, AnswerCache& cache, base::Metrics& m, CacheFileOptions o, std::chrono::seconds stale_max)
+    : loop_(loop),
+      cache_(cache),
+      options_(std::move(o)),
+      stale_max_(stale_max),
       loaded_(m.gauge("edgemeshd_dns_cache_loaded", "Answers taken over from the cache file of the last run.")),
       failures_(m.counter("edgemeshd_dns_cache_file_failures_total", "Cache files that were damaged or could not be read.")),
       timer_(loop.timer([this] { due(); })) {
@@ -30,7 +33,7 @@ CacheMoment CacheKeeper::moment() const { return {loop_.now(), options_.wall_s ?
 
 void CacheKeeper::load() {
   if (options_.path.empty()) return;
-  auto bytes = base::read_file(options_.path, 2 * (bytes_max_ + kMessageMax));
+  auto bytes = base::read_file(options_.path, 2 * (cache_.bytes_max() + kMessageMax));
   if (!bytes && bytes.error().code == base::Code::not_found) return;
   auto ignored = [this](const std::string& why) {
     failures_.add();
@@ -88,7 +91,7 @@ void CacheKeeper::due() {
 
 void CacheKeeper::take_some() {
   bool more = cache_.walk(kStep, [this](std::string_view key, const StoredAnswer& a) {
-    if (writer_->size() < 2 * bytes_max_) writer_->add(key, a);
+    if (writer_->size() < 2 * cache_.bytes_max()) writer_->add(key, a);
   });
   if (!more) return hand_to_thread();
   loop_.post([this, alive = std::weak_ptr(alive_)] {

@@ -23,7 +23,7 @@ struct CacheFileOptions {
 
 class CacheKeeper {
  public:
-  CacheKeeper(base::Loop&, AnswerCache&, base::Metrics&, CacheFileOptions, std::chrono::seconds stale_max, size_t bytes_max);
+  CacheKeeper(base::Loop&, AnswerCache&, base::Metrics&, CacheFileOptions, std::chrono::seconds stale_max);
   ~CacheKeeper();  // waits for a write that is under way
 
   void load();
@@ -43,7 +43,6 @@ class CacheKeeper {
   AnswerCache& cache_;
   CacheFileOptions options_;
   std::chrono::seconds stale_max_;
-  size_t bytes_max_;
   base::Gauge& loaded_;
   base::Counter& failures_;
   std::unique_ptr<base::Timer> timer_;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/core/metrics.h"
 #include "base/loop/loop.h"
 #include "dns/upstream/server_address.h"
 #include "dns/upstream/server_link.h"
@@ -16,6 +17,11 @@
 
 namespace dns {
 
+struct ServerCounters {
+  base::Counter *queries = nullptr, *unanswered = nullptr;
+  base::Histogram* took = nullptr;
+};
+
 struct Server {
   ServerAddress address;
   ServerStats stats;
@@ -23,6 +29,8 @@ struct Server {
   base::Instant loops_until{};
   base::Instant asked{}, probed{};  // last
   uint64_t queries = 0;
+  size_t number = 0;         // its place among all, from 1
+  ServerCounters counters;   // of that place
   bool loops(base::Instant now) const { return now < loops_until; }
   size_t in_flight() const { return (link ? link->in_flight() : 0) + (tcp ? tcp->in_flight() : 0); }
   bool is_own_socket(const base::IpPort& p) const { return (link && link->is_own_socket(p)) || (tcp && tcp->is_own_socket(p)); }

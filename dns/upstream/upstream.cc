@@ -5,6 +5,7 @@
 #include "base/core/file.h"
 #include "base/core/log.h"
 #include "dns/upstream/cares_link.h"
+#include "dns/upstream/mdns_link.h"
 #include "dns/upstream/secure_link.h"
 #include "dns/wire/bailiwick.h"
 
@@ -21,18 +22,30 @@ bool Upstream::QuestionLess::operator()(const Question& a, const Question& b) co
 }
 
 Upstream::Upstream(base::Loop& loop, base::Rng& rng, base::Metrics& m, UpstreamConfig c, MakeLink make)
-    : loop_(loop), rng_(rng), config_(std::move(c)), make_link_(std::move(make)), resolv_conf_(config_.resolv_conf), cache_(config_.cache_bytes_max, rng),
+    : loop_(loop),
+      rng_(rng),
+      metrics_(m),
+      config_(std::move(c)),
+      make_link_(std::move(make)),
+      resolv_conf_(config_.resolv_conf),
+      cache_(config_.cache_bytes_max, rng),
       sweep_(loop.timer([this] { retire({}); })),
+      ahead_timer_(loop.timer([this] { ask_ahead(); })),
       queries_(m.counter("edgemeshd_dns_upstream_queries_total", "Queries sent to upstream servers.")),
       failures_(m.counter("edgemeshd_dns_upstream_failures_total", "Upstream queries nobody answered in time or usefully.")),
       hits_(m.counter("edgemeshd_dns_cache_hits_total", "Forwarded names answered from the cache.")),
       stale_(m.counter("edgemeshd_dns_stale_answers_total", "Answers given past their time because upstreams were silent.")),
       shared_(m.counter("edgemeshd_dns_shared_queries_total", "Questions that joined an equal one under way.")),
       refused_(m.counter("edgemeshd_dns_upstream_refused_total", "Questions not forwarded because a bound was reached.")),
-      looped_(m.counter("edgemeshd_dns_upstream_loops_total", "Loops found: upstream servers that were ourselves, and questions of ours that came back.")),
-      hedged_(m.counter("edgemeshd_dns_upstream_hedged_total", "Questions asked of a further server because the one before took longer than usual.")),
+      looped_(m.counter("edgemeshd_dns_upstream_loops_total",
+                        "Loops found: upstream servers that were ourselves, and questions of ours that came back.")),
+      hedged_(m.counter("edgemeshd_dns_upstream_hedged_total",
+                        "Questions asked of a further server because the one before took longer than usual.")),
       hedge_won_(m.counter("edgemeshd_dns_upstream_hedge_won_total", "Questions the further server answered first.")),
-      lies_(m.counter("edgemeshd_dns_upstream_lies_total", "Upstream answers not believed: another question, or records nobody asked for.")) {
+      lies_(
+          m.counter("edgemeshd_dns_upstream_lies_total", "Upstream answers not believed: another question, or records nobody asked for.")),
+      prefetched_(
+          m.counter("edgemeshd_dns_prefetched_total", "Names asked again before their time ended, because they are asked for often.")) {
   if (!make_link_)
     make_link_ = [this](const ServerAddress& a, bool tcp) { return make_link(a, tcp); };
   if (config_.servers.empty()) follow_resolv_conf();
@@ -48,6 +61,7 @@ Upstream::~Upstream() {
 
 void Upstream::reload(UpstreamConfig c) {
   config_ = std::move(c);
+  cache_.set_bytes_max(config_.cache_bytes_max);
   resolv_conf_ = ResolvConf(config_.resolv_conf);
   looked_ = false;
   if (config_.servers.empty()) follow_resolv_conf();
@@ -84,7 +98,14 @@ base::Result<void> Upstream::check(const UpstreamConfig& c) {
   return base::fail(base::Code::invalid, "dns.upstreamCA: {}: upstreams over TLS need the certificates of their authorities there (package ca-certificates)", t.error().what);
 }
 
+static std::vector<std::string> devices_of(std::string_view names) {
+  std::vector<std::string> out(1);
+  for (char c : names) c == ',' ? void(out.emplace_back()) : out.back().push_back(c);
+  return out;
+}
+
 std::unique_ptr<ServerLink> Upstream::make_link(const ServerAddress& a, bool tcp) {
+  if (a.kind == ServerAddress::Kind::mdns) return make_mdns_link(loop_, {.devices = devices_of(a.name)});
   if (!a.is_secure()) return make_cares_link(loop_, {.server = a.at, .within = config_.budget, .tcp_only = tcp});
   return make_secure_link(loop_, {.server = a, .tls = a.kind == ServerAddress::Kind::https ? https_ : tls_, .wall = config_.wall, .within = config_.budget});
 }
@@ -126,10 +147,27 @@ void Upstream::rebuild() {
   if (all.empty())
     for (auto& s : resolv_conf_.read()) all.push_back(s);
   pools_.push_back(make_pool(Name(), all, before));
+  number_servers();
   available_ = std::any_of(pools_.begin(), pools_.end(), [](auto& p) { return !p->servers().empty(); });
   if (pools_.back()->servers().empty())
     EM_LOG(warn, "dns", "no upstream server: names outside the cluster get SERVFAIL until {} lists one", config_.servers.empty() ? config_.resolv_conf : "dns.upstreams");
   retire(std::move(before));
+}
+
+static constexpr size_t kNumbered = 16;  // further ones share the last number's figures
+
+// Labels name no addresses: servers go by their place, in the order of view().
+void Upstream::number_servers() {
+  size_t n = 0;
+  for (auto& p : pools_)
+    for (auto& s : p->servers()) {
+      s->number = ++n;
+      const base::Labels which{{"server", n < kNumbered ? std::to_string(n) : "more"}};
+      s->counters = {&metrics_.counter("edgemeshd_dns_server_queries_total",
+                                       "Queries sent to each upstream server, by its place in edgemeshctl dns upstreams.", which),
+                     &metrics_.counter("edgemeshd_dns_server_unanswered_total", "Of these, without any answer.", which),
+                     &metrics_.histogram("edgemeshd_dns_server_seconds", "How long each upstream server took to answer.", which)};
+    }
 }
 
 // A link may not go from inside one of its callbacks, so the timer lets go of those whose queries have ended.
@@ -156,7 +194,7 @@ std::vector<ServerView> Upstream::view() const {
   std::vector<ServerView> out;
   for (auto& p : pools_)
     for (auto& s : p->servers())
-      out.push_back({p->zone().text(), s->address.text(), s->queries, s->stats.silent(), s->stats.measured(), s->stats.down(),
+      out.push_back({s->number, p->zone().text(), s->address.text(), s->queries, s->stats.silent(), s->stats.measured(), s->stats.down(),
                      s->loops(loop_.now()), s->stats.usual(), s->stats.p95()});
   return out;
 }
@@ -240,7 +278,33 @@ const StoredAnswer* Upstream::cached(const Query& q) {
   StoredAnswer* a = cache_.find(q, now);
   if (!a || (now >= a->expires && now >= a->recheck)) return nullptr;
   (now >= a->expires ? stale_ : hits_).add();
+  used(*a, q, now);
   return a;
+}
+
+// ---- asking ahead
+
+static constexpr uint32_t kOften = 3;    // uses within one life
+static constexpr auto kLifeMin = 5s;     // shorter ones are over before it would pay
+static constexpr size_t kAheadMax = 64;  // in one turn
+
+// Only notes it: the answer is about to be served from where it stands.
+void Upstream::used(StoredAnswer& a, const Query& q, base::Instant now) {
+  const auto life = a.expires - a.stored;
+  if (++a.uses < kOften || life < kLifeMin || now < a.expires - life / 10 || now >= a.expires) return;
+  a.uses = 0;
+  if (ahead_.size() >= kAheadMax) return;
+  ahead_.push_back(Question::of(q));
+  if (!ahead_timer_->armed()) ahead_timer_->arm(0s);
+}
+
+void Upstream::ask_ahead() {
+  for (const Question& q : std::exchange(ahead_, {})) {
+    if (flights_.contains(q)) continue;
+    prefetched_.add();
+    follow_resolv_conf();
+    start(q, {});
+  }
 }
 
 void Upstream::resolve(const Question& q, Done done) {
@@ -284,13 +348,14 @@ void Upstream::start(const Question& q, Done done) {
   bool full = flights_.size() >= config_.in_flight_max, nobody = pool->usable(now) == 0;
   if (full) refused_.add();
   if (full || nobody || pool->resting(now)) {
+    if (!done) return;  // asked ahead
     std::vector<Done> one{std::move(done)};
     if (!serve_old(q, one)) one.front()({nullptr, nobody ? Ede::network_error : Ede::no_reachable_authority});
     return;
   }
   Flight& f = flights_[q];
   f.question = q;
-  f.waiters.push_back(std::move(done));
+  if (done) f.waiters.push_back(std::move(done));
   f.pool = pool;
   f.tried.assign(pool->servers().size(), 0);
   f.started = now;
@@ -339,11 +404,14 @@ void Upstream::send(Flight& f, const ServerPtr& s, bool by_tcp, bool hedge) {
   size_t n = write_query(f.asked, f.question.type, uint16_t(rng_.u32()), kOurUdpSize, f.question.dnssec_ok, f.question.checking_disabled, b);
   queries_.add();
   s->queries++;
+  s->counters.queries->add();
   s->asked = loop_.now();
   f.pending++;
   auto keep = s;  // the answer may come before send returns, and change the servers
   auto& link = by_tcp ? s->tcp : s->link;
-  link->send({b, n}, [this, a = Attempt{f.question, f.serial, s, loop_.now(), by_tcp, hedge, by_tcp || s->address.is_secure()}](base::ByteView answer) { on_answer(a, answer); });
+  link->send({b, n},
+             [this, a = Attempt{f.question, f.serial, s, loop_.now(), by_tcp, hedge,
+                                by_tcp || s->address.kind != ServerAddress::Kind::plain}](base::ByteView answer) { on_answer(a, answer); });
 }
 
 // What a server says about its own speed counts, also when another one was faster.
@@ -351,8 +419,9 @@ void Upstream::on_answer(const Attempt& a, base::ByteView m) {
   auto server = a.server.lock();
   if (!server) return;  // it went, and its questions with it
   auto now = loop_.now();
-  if (m.empty()) server->stats.unanswered(now);
-  else if (!a.by_tcp) server->stats.answered(now - a.sent, now);
+  if (m.empty()) server->stats.unanswered(now), server->counters.unanswered->add();
+  else server->counters.took->observe(now - a.sent);
+  if (!m.empty() && !a.by_tcp) server->stats.answered(now - a.sent, now);
   auto it = flights_.find(a.question);
   if (it == flights_.end() || it->second.serial != a.serial) return;  // its clients have been served
   Flight& f = it->second;

@@ -7,6 +7,8 @@
 // about another question, loses the random upper and lower case the name was sent in (0x20: asked again over TCP), or says something
 // about names nobody asked for (wire/bailiwick.h).
 //
+// A name that is asked for often is asked again in the last tenth of its time, so that none of its clients waits for it.
+//
 // A server that turns out to be ourselves rests, with a log line. A question that comes back to us through others is refused, and the
 // servers it was asked of get a probe: one whose probe comes back as well rests too.
 // Lives on one loop.
@@ -45,6 +47,7 @@ struct UpstreamConfig {
 };
 
 struct ServerView {  // for those who look
+  size_t number = 0;  // as in the metrics
   std::string zone, address;
   uint64_t queries = 0;
   uint32_t silent = 0;  // in a row
@@ -113,6 +116,7 @@ class Upstream {
   void follow_resolv_conf();
   void rebuild();
   PoolPtr make_pool(const Name& zone, const std::vector<ServerAddress>&, const std::vector<PoolPtr>& before);
+  void number_servers();
   std::unique_ptr<ServerLink> make_link(const ServerAddress&, bool tcp);
   void retire(std::vector<PoolPtr>);
   const PoolPtr& pool_for(std::string_view key) const;
@@ -121,6 +125,8 @@ class Upstream {
   void probe(const ServerPtr&);
 
   // questions
+  void used(StoredAnswer&, const Query&, base::Instant now);
+  void ask_ahead();
   void start(const Question&, Done);
   void ask_next(Flight&);
   void ask(Flight&, size_t server, bool hedge);
@@ -140,6 +146,7 @@ class Upstream {
 
   base::Loop& loop_;
   base::Rng& rng_;
+  base::Metrics& metrics_;
   UpstreamConfig config_;
   MakeLink make_link_;
   std::shared_ptr<const base::TlsContext> tls_, https_;  // when a server needs them
@@ -153,8 +160,9 @@ class Upstream {
   std::map<std::string, std::weak_ptr<Server>> probes_;  // by lowered name
   base::Instant looked_at_file_{};
   bool looked_ = false;
-  std::unique_ptr<base::Timer> sweep_;
-  base::Counter &queries_, &failures_, &hits_, &stale_, &shared_, &refused_, &looped_, &hedged_, &hedge_won_, &lies_;
+  std::unique_ptr<base::Timer> sweep_, ahead_timer_;
+  std::vector<Question> ahead_;  // to be asked again in the next turn
+  base::Counter &queries_, &failures_, &hits_, &stale_, &shared_, &refused_, &looped_, &hedged_, &hedge_won_, &lies_, &prefetched_;
 };
 
 }  // namespace dns

@@ -287,6 +287,50 @@ TEST(Upstream, ServersThatStayAreKeptAcrossAReload) {
   EXPECT_FALSE(v[1].measured);
 }
 
+TEST(Upstream, ANameThatIsAskedOftenIsAskedAgainBeforeItsTimeEnds) {
+  World w(1);
+  w.start();
+  auto use = [&](const char* n) {
+    uint8_t b[600];
+    Query q;
+    const size_t size = write_query(name(n), type::A, 1, 1232, false, false, b);
+    EXPECT_EQ(parse_query({b, size}, q), Parsed::ok);
+    return w.up->cached(q) != nullptr;
+  };
+  w.ask("often.example"), w.ask("rare.example");  // for 300 s
+  w.loop.run_for(200s);
+  for (int i = 0; i < 10; i++) EXPECT_TRUE(use("often.example"));
+  w.loop.run_for(1s);
+  EXPECT_EQ(w.server(1).asked.size(), 2u) << "not in the middle of its time";
+  w.loop.run_for(80s);
+  EXPECT_TRUE(use("often.example"));
+  EXPECT_TRUE(use("rare.example"));
+  w.loop.run_for(1s);
+  EXPECT_EQ(w.count("edgemeshd_dns_prefetched_total"), 1u);
+  EXPECT_EQ(w.server(1).asked.size(), 3u);
+  w.loop.run_for(100s);
+  EXPECT_TRUE(use("often.example")) << "no client waits at its end";
+  EXPECT_FALSE(use("rare.example"));
+}
+
+TEST(Upstream, AskingAheadThatFailsLeavesWhatIsThere) {
+  World w(1);
+  w.start();
+  w.ask("often.example");
+  w.server(1).mode = Mode::servfail;
+  w.loop.run_for(280s);
+  uint8_t b[600];
+  Query q;
+  const size_t size = write_query(name("often.example"), type::A, 1, 1232, false, false, b);
+  ASSERT_EQ(parse_query({b, size}, q), Parsed::ok);
+  for (int i = 0; i < 3; i++) EXPECT_TRUE(w.up->cached(q));
+  w.loop.run_for(5s);
+  EXPECT_EQ(w.server(1).asked.size(), 2u);
+  const StoredAnswer* a = w.up->cached(q);
+  ASSERT_TRUE(a);
+  EXPECT_EQ(a->scan.rcode, Rcode::noerror);
+}
+
 TEST(ServerStats, TheUsualTimeAndItsTailFollowWhatIsSeen) {
   ServerStats s;
   base::Instant now{1s};

@@ -24,7 +24,7 @@ def run():
     return compare(names, page)
 
 
-MADE = re.compile(r'(counter|gauge|gauge_fn)\(\s*"(edgemeshd_[a-z0-9_]+)",\s*"((?:[^"\\]|\\.)*)"')
+MADE = re.compile(r'(counter|gauge|gauge_fn|histogram)\(\s*"(edgemeshd_[a-z0-9_]+)",\s*"((?:[^"\\]|\\.)*)"')
 NAMED = re.compile(r'(k\w+) = "(edgemeshd_[a-z0-9_]+)";(?s:.*?)\1Help =\s*"((?:[^"\\]|\\.)*)"')  # name and help as constants
 HEAD = """# Metrics
 

@@ -90,6 +90,7 @@ class Serve {
     c.zone.endpoint_pod_names = config_.value("endpoint_pod_names", false);
     c.zone.reverse_fallthrough = config_.contains("fallthrough");
     if (config_.contains("namespaces")) c.zone.namespaces = config_["namespaces"].get<std::vector<std::string>>();
+    c.search_paths = config_.value("autopath", false);
     c.upstream.servers = upstreams;
     if (!ca.empty()) c.upstream.ca_file = ca;
     c.upstream.resolv_conf = "/nonexistent/resolv.conf";
@@ -106,7 +107,7 @@ class Serve {
     h.pod_exists = [this](std::string_view ns, const base::IpAddr& ip) { return pods_.count({std::string(ns), ip}) > 0; };
     std::string client = config_.value("client_pod", "");  // every client is this pod
     client_namespace_ = client.substr(0, client.find('/'));
-    if (config_.value("autopath", false)) h.search_namespace = [this](const base::IpAddr&) { return &client_namespace_; };
+    h.search_namespace = [this](const base::IpAddr&) { return &client_namespace_; };
     return h;
   }
 

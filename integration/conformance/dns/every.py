@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""every.py [--build DIR] [CONFIG...]: all cases of cases.json against integration/dns-serve, one server per configuration. Exit status 1 if
+"""every.py [--build DIR] [CONFIG...]: all cases of cases.json and more_cases.json against integration/dns-serve, one server per configuration. Exit status 1 if
 a case fails or differs."""
 import argparse
 import json
@@ -10,12 +10,19 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = os.path.join(HERE, "cases.json")
+MORE = os.path.join(HERE, "more_cases.json")  # on the objects and configurations of the first
 
 
 def free_port():
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def run(at, config, cases):
+    r = subprocess.run([sys.executable, os.path.join(HERE, "run.py"), at, "--config", config, "--cases", cases], stdout=subprocess.PIPE, text=True, timeout=120)
+    print(r.stdout, end="", flush=True)
+    return r.returncode == 0 and r.stdout.rstrip().endswith(" 0 differ")
 
 
 def judge(build, config):
@@ -28,9 +35,7 @@ def judge(build, config):
         else:
             print(f"FAIL    {config}: the server did not start")
             return False
-        run = subprocess.run([sys.executable, os.path.join(HERE, "run.py"), at, "--config", config], stdout=subprocess.PIPE, text=True, timeout=120)
-        print(run.stdout, end="", flush=True)
-        return run.returncode == 0 and run.stdout.rstrip().endswith(" 0 differ")
+        return all([run(at, config, cases) for cases in (CASES, MORE)])
     finally:
         server.terminate()
         server.wait()
