@@ -79,6 +79,17 @@ static Json to_json(const tunnel::NatView& n) {
           {"peers", {{"direct", n.peers_direct}, {"relayed", n.peers_relayed}}}};
 }
 
+static Json to_json(const tunnel::LanView& v) {
+  Json nodes = Json::array();
+  for (const auto& n : v.nodes)
+    nodes.push_back({{"name", n.name},
+                     {"interface", n.interface},
+                     {"addresses", n.addresses},
+                     {"signalPort", n.signal_port},
+                     {"secondsLeft", n.seconds_left}});
+  return {{"enabled", v.enabled}, {"interfaces", v.interfaces}, {"nodes", nodes}, {"strangers", v.strangers}};
+}
+
 Response json_answer(const Json& j) { return Response::json(j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
 
 Response problem(int status, const std::string& what) {
@@ -153,6 +164,10 @@ void Admin::serve_private(const Request& q, const base::HttpPeer& peer, base::Ht
     if (path == "/v1/nat") {
       auto nat = hooks_.nat();
       return respond(nat ? json_answer(to_json(*nat)) : problem(422, "the tunnel is off: set tunnel.enabled"));
+    }
+    if (path == "/v1/lan") {
+      auto lan = hooks_.lan();
+      return respond(lan ? json_answer(to_json(*lan)) : problem(422, "the tunnel is off: set tunnel.enabled"));
     }
     if (path == "/v1/peers" || path == "/v1/paths") {
       Json list = Json::array();

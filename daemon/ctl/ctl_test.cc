@@ -181,6 +181,20 @@ TEST_F(CtlTest, NatShowsBothSidesAndWhatWasTried) {
   EXPECT_EQ(ctl({"nat"}).err, "the tunnel is off: set tunnel.enabled");
 }
 
+TEST_F(CtlTest, LanShowsWhoIsHeardWhere) {
+  EXPECT_EQ(ctl({"lan"}).out,
+            "interfaces  eth0\n"
+            "others      2 of no peer of this node\n"
+            "\n"
+            "NODE    INTERFACE  ADDRESSES                           SIGNALLING  KNOWN FOR\n"
+            "node-b  eth0       192.168.1.7:20006, [fd01::7]:20006  20006       4100 s\n");
+  EXPECT_EQ(ctl({"lan", "-o", "json"}).out.substr(0, 11), "{\"enabled\":");
+  w.state.lan = tunnel::LanView{};
+  EXPECT_NE(ctl({"lan"}).out.find("tunnel.lanDiscovery"), std::string::npos);
+  w.state.lan.reset();
+  EXPECT_EQ(ctl({"lan"}).err, "the tunnel is off: set tunnel.enabled");
+}
+
 TEST_F(CtlTest, NetcheckSaysWhatTheNetworkAllowsAndWhatCanBeDone) {
   auto says = [&](const char* part) {
     std::string out = ctl({"netcheck"}).out;

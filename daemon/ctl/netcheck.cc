@@ -114,6 +114,28 @@ Result<std::string> show_nat(const AdminCall& call) {
   }
 }
 
+static std::string lan_table(const Json& lan) {
+  if (!lan["enabled"].get<bool>()) return "not looked for: tunnel.lanDiscovery or tunnel.directEnabled is off\n";
+  std::vector<TextRow> rows;
+  for (const auto& n : lan["nodes"])
+    rows.push_back({n["name"], n["interface"], joined(n["addresses"]), fmt::format("{}", n["signalPort"].get<int>()),
+                    fmt::format("{} s", n["secondsLeft"].get<int64_t>())});
+  return fmt::format("interfaces  {}\nothers      {} of no peer of this node\n", joined(lan["interfaces"]),
+                     lan["strangers"].get<size_t>()) +
+         (rows.empty() ? "" : "\n" + text_table({"NODE", "INTERFACE", "ADDRESSES", "SIGNALLING", "KNOWN FOR"}, rows));
+}
+
+Result<std::string> show_lan(const AdminCall& call) {
+  EM_TRY_ASSIGN(std::string text, ask_admin(call, "/v1/lan"));
+  if (call.json) return text;
+  Json lan = Json::parse(text, nullptr, false);
+  if (!lan.is_object())
+    return base::fail(base::Code::io, "the daemon's answer cannot be read: edgemeshctl and edgemeshd are of different versions");
+  try {
+    return lan_table(lan);
+  } catch (const Json::exception& e) { return base::fail(base::Code::io, "the daemon's answer lacks a field: {}", e.what()); }
+}
+
 Result<std::string> show_netcheck(const AdminCall& call) {
   EM_TRY_ASSIGN(std::string nat, ask_admin(call, "/v1/nat"));
   EM_TRY_ASSIGN(std::string peers, ask_admin(call, "/v1/peers"));

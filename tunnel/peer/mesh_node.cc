@@ -114,6 +114,34 @@ void MeshNode::set_peers(std::vector<PeerHint> hints) {
   touch();
 }
 
+void MeshNode::set_lan(const std::string& peer, const std::vector<base::IpPort>& udp) {
+  Record* r = udp.empty() || !known_peers_.find(peer) ? find(peer) : meet(peer, false);
+  if (!r || !config_.node.direct) return;
+  std::vector<base::IpPort> usable;
+  for (const auto& at : udp)
+    if (may_check(at, config_.node.rules)) usable.push_back(at);
+  if (usable == r->lan) return;
+  r->lan = std::move(usable);
+  r->machine.set_lan(r->lan, loop_.now());
+  r->door.news(loop_.now());
+  touch();
+}
+
+std::set<std::string> MeshNode::names() const {
+  std::set<std::string> out;
+  for (const auto& [name, r] : peers_) out.insert(name);
+  for (auto& name : known_peers_.by_age()) out.insert(std::move(name));
+  return out;
+}
+
+std::set<std::string> MeshNode::missing() const {
+  std::set<std::string> out;
+  for (const auto& [name, r] : peers_)
+    if (!r->machine.is_denied() && (r->machine.needs_handshake(loop_.now()) || (r->machine.is_wanted() && !r->machine.has_session())))
+      out.insert(name);
+  return out;
+}
+
 void MeshNode::connect(const std::string& peer) {
   if (Record* r = meet(peer, false)) {
     r->machine.want(loop_.now());

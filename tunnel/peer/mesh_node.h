@@ -10,6 +10,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -58,6 +59,10 @@ class MeshNode {
   void set_relay_servers(std::vector<base::IpPort> udp) { stun_servers_ = std::move(udp); }  // besides those signalling knows
 
   void set_peers(std::vector<PeerHint>);
+  // Where that peer was heard on a link of this node: a hint, tried beside what else is known. Of nodes not known by name: nothing.
+  void set_lan(const std::string& peer, const std::vector<base::IpPort>& udp);
+  std::set<std::string> names() const;    // of all nodes that may be met: hinted, in session, or of earlier sessions
+  std::set<std::string> missing() const;  // wanted, and without a session
   void connect(const std::string& peer);
   void request_export(const std::string& peer, ExportRequest, ExportLedger::Callback);
   void release_export(const std::string& peer, const ExportRequest&);

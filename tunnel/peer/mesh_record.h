@@ -94,6 +94,7 @@ class MeshNode::Record final : public PeerEnv {
   PeerId id;
   PeerHint hint;
   bool hinted = false;
+  std::vector<base::IpPort> lan;      // heard there on a link of this node
   bool conflict = false;              // its addresses are claimed by somebody else too: not routed
   std::string conflict_why;
   bool told_up = false;

@@ -72,6 +72,7 @@ class PeerMachine : private PunchEnv {
   void want(base::Instant now);      // interest: a session soon
   void call_again(base::Instant now);  // had a session with our earlier process, and may still use it: one handshake, if it is there
   void set_advertised(const std::vector<base::IpPort>&, base::Instant now);
+  void set_lan(const std::vector<base::IpPort>&, base::Instant now);  // heard there on a link of this node
   void deny(const std::string& why); // drops keys and paths; nothing is accepted until allow()
   void allow() { denied_ = false; }
 
@@ -138,7 +139,7 @@ class PeerMachine : private PunchEnv {
   void send_sealed(const PathAddr&, PacketType, base::ByteView plain);
   void send_report();
   CheckAck feedback() const;
-  bool take_candidates(const std::vector<Candidate>&, const NatClass&);
+  bool take_candidates(std::vector<Candidate>, const NatClass&);
   void tell_candidates();
   // peer_mtu.cc
   void use_mtu_of_path();
@@ -200,8 +201,8 @@ class PeerMachine : private PunchEnv {
   std::optional<PathAddr> door_path_;  // where the current session was made, until a path stands
   base::Instant door_check_{};
 
-  std::vector<Candidate> remote_candidates_;
-  std::vector<base::IpPort> advertised_;
+  std::vector<Candidate> told_candidates_, remote_candidates_;  // by the peer; with what else is known of it
+  std::vector<base::IpPort> advertised_, lan_;
   uint64_t hello_revision_ = 0, sent_revision_ = 0;  // of the own candidates: in the last hello; as the peer has them
   std::optional<PathAddr> active_;
   DataKeysPtr routed_keys_;

@@ -26,6 +26,19 @@ struct NatView {  // of this node
   std::vector<std::string> relays_by_tcp;  // relays that do not answer over UDP and carry datagrams by TCP
 };
 
+struct LanView {  // what multicast DNS told
+  struct Node {
+    std::string name, interface;
+    std::vector<std::string> addresses;  // with the tunnel's UDP port
+    uint16_t signal_port = 0;
+    int64_t seconds_left = 0;
+  };
+  bool enabled = false;  // tunnel.lanDiscovery
+  std::vector<std::string> interfaces;
+  std::vector<Node> nodes;  // peers, the last heard first
+  size_t strangers = 0;     // heard, and none of this node's peers
+};
+
 struct AttemptView {
   std::string rung;
   bool ok = false;
