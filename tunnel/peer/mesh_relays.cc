@@ -173,10 +173,7 @@ void MeshNode::on_stun(const PathAddr& from, base::ByteView b) {
   auto m = parse_stun(b);
   if (!m) return;
   if (from.socket == 0 && on_udp_answer(*m)) return;
-  if (from.socket == 0) {
-    if (stun_.on_answer(from.remote, *m, loop_.now())) publish_candidates();
-    return;
-  }
+  if (from.socket == 0 && stun_.on_answer(from.remote, *m, loop_.now())) return publish_candidates();
   for (auto& [name, r] : peers_)
     if (r->machine.on_stun(from.socket, *m, loop_.now())) return;
 }
@@ -219,6 +216,8 @@ void MeshNode::publish_candidates() {
   all.insert(all.end(), hosts_.begin(), hosts_.end());
   all = bounded(std::move(all));
   NatClass nat = stun_.nat(own_addresses());
+  if (node_.outside && stun_.outside() && node_.outside->ip != stun_.outside()->ip) node_.port_step = 0;  // another NAT
+  if (nat.mapping == NatMapping::endpoint && nat.delta == 0) nat.delta = node_.port_step;
   node_.outside = stun_.outside();
   node_.stun_servers = stun_.answering();
   if (all == node_.candidates && nat == node_.nat) return;

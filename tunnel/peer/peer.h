@@ -54,6 +54,8 @@ class PeerEnv {  // what a PeerMachine asks of its owner; outlives it
   // What opens the door to this peer from now on; it has it too.
   virtual void on_secret(const ResumeSecret&) = 0;
   virtual ControlBody on_request(const ControlBody&) = 0;
+  virtual void ask_outside() = 0;           // relays, where this node is seen now
+  virtual void on_port_step(int step) = 0;  // new mappings of this node's NAT go up by that
   virtual void log(base::LogLevel, const std::string&) = 0;
 };
 
@@ -165,6 +167,9 @@ class PeerMachine : private PunchEnv {
   std::optional<base::IpPort> own_outside() const override;
   std::vector<base::IpPort> stun_servers() const override;
   void on_attempt(PunchRung, bool ok, base::Duration took) override;
+  void ask_outside() override { env_.ask_outside(); }
+  void on_port_step(int step) override { env_.on_port_step(step); }
+  void on_birthday_skipped(BirthdaySkip) override;
   // paths (peer_paths.cc)
   void drive_paths();
   void choose_path();
