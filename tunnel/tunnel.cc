@@ -12,6 +12,7 @@
 #include "tunnel/lan_port.h"
 #include "tunnel/node_files.h"
 #include "tunnel/peer/mesh_node.h"
+#include "tunnel/portmap_port.h"
 #include "tunnel/relay_port.h"
 #include "tunnel/session/tls_channel.h"
 #include "tunnel/signal/h2_signal.h"
@@ -45,6 +46,8 @@ class TunnelImpl final : public Tunnel {
     monitor_.reset();
     if (lan_) lan_->stop_for_good();
     lan_.reset();
+    if (portmap_) portmap_->stop_for_good();
+    portmap_.reset();
     if (mesh_) mesh_->close_all("this node stops");
     data_.reset();  // no hook runs from here on
     if (mesh_) mesh_->attach(nullptr);
@@ -64,6 +67,7 @@ class TunnelImpl final : public Tunnel {
     EM_TRY(start_data());
     EM_TRY(start_mesh(std::move(known)));
     EM_TRY(start_lan());
+    start_port_mapping();
     watch_network();
     set_peers({});
     second_timer_ = loop_.timer([this] { once_a_second(); });
@@ -78,6 +82,7 @@ class TunnelImpl final : public Tunnel {
   void hand_over() override {
     monitor_.reset();
     lan_.reset();
+    portmap_.reset();
     second_timer_.reset();
     refresh_timer_.reset();
     data_.reset();
@@ -135,7 +140,11 @@ class TunnelImpl final : public Tunnel {
     if (mesh_ && files_.deny.reload()) apply_deny_list();
   }
   std::vector<PeerView> peers() const override { return mesh_ ? mesh_->peers() : std::vector<PeerView>{}; }
-  NatView nat() const override { return mesh_ ? mesh_->nat() : NatView{}; }
+  NatView nat() const override {
+    NatView v = mesh_ ? mesh_->nat() : NatView{};
+    if (portmap_) v.port_mapping = portmap_->view();
+    return v;
+  }
   LanView lan() const override { return lan_ ? lan_->view() : LanView{}; }
   std::vector<PathView> paths() const override { return mesh_ ? mesh_->paths() : std::vector<PathView>{}; }
 
@@ -268,10 +277,33 @@ class TunnelImpl final : public Tunnel {
     return {};
   }
 
+  // Where the operator has forwarded a port himself there is nothing to ask for.
+  void start_port_mapping() {
+    if (!c_.port_mapping || !c_.direct || !c_.advertise.empty()) return;
+    auto opened = PortmapPort::open(data_->port(), c_.socket_mark, [this] { on_mapped(); }, loop_, rng_, metrics_);
+    if (opened) portmap_ = std::move(*opened);
+    else EM_LOG(warn, "tunnel", "the router is not asked for a forwarded port: {}", opened.error().what);
+  }
+
+  void on_mapped() {
+    auto at = portmap_->outside();
+    if (mesh_) mesh_->set_mapped(at);
+    if (!at) EM_LOG(info, "tunnel", "the router forwards no port any more");
+    else
+      EM_LOG(info, "tunnel", "the router forwards {} to this node{}", at->str(),
+             at->ip.is_private() ? ", but there is another NAT behind it: of no use to peers" : "");
+  }
+
   void on_lan(const std::string& peer) {
     if (!mesh_) return;
     mesh_->set_lan(peer, lan_->udp_at(peer));
     tell_addresses();
+  }
+
+  // Relays see another address: the router may have been restarted, and have forgotten.
+  void look_at_mapping() {
+    if (!portmap_ || std::exchange(seen_at_, mesh_->context().outside) == mesh_->context().outside) return;
+    portmap_->check();
   }
 
   // Of whom LanPort is to tell; and whether somebody is missed who was not a second ago.
@@ -348,6 +380,8 @@ class TunnelImpl final : public Tunnel {
     mesh_->set_link_mtu(usable_mtu(*links, *addresses, rules_));
     mesh_->set_host_candidates(host_candidates(*links, *addresses, data_->port(), rules_));
     if (lan_) lan_->follow(lan_links(*links, *addresses, rules_));
+    auto routes = portmap_ ? base::netlink::routes(base::Family::v4) : std::vector<base::netlink::Route>{};
+    if (portmap_ && routes) portmap_->follow(portmap_way(*routes, *links, *addresses, rules_));
   }
 
   Config c_;
@@ -366,6 +400,8 @@ class TunnelImpl final : public Tunnel {
   std::unique_ptr<KnownPeersFile> known_;
   std::unique_ptr<MeshNode> mesh_;
   std::unique_ptr<LanPort> lan_;
+  std::unique_ptr<PortmapPort> portmap_;
+  std::optional<base::IpPort> seen_at_;                          // by relays
   std::map<std::string, std::vector<base::IpPort>> advertised_;  // by peer, as its MeshNode says
   std::set<std::string> missed_;
   std::unique_ptr<base::netlink::NetlinkMonitor> monitor_;

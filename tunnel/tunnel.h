@@ -47,6 +47,7 @@ class Tunnel {
     bool direct = true;                        // false: never punch, stay on the relay
     PunchRules punch;
     bool lan_discovery = true;                 // find nodes on the same link by multicast DNS, and be found
+    bool port_mapping = true;                  // ask the router for a forwarded port (PCP, NAT-PMP)
     bool native = false;                       // route pod CIDRs
     std::vector<base::Cidr> own_pod_cidrs;
     std::vector<std::string> interfaces_include, interfaces_exclude;  // whose addresses are offered; include empty: all

@@ -74,9 +74,27 @@ static Json to_json(const tunnel::PathView& p) {
   return {{"peer", p.peer}, {"address", p.address}, {"kind", p.kind}, {"state", p.state}, {"active", p.active}, {"resumed", p.resumed}, {"rttMicroseconds", p.rtt_us}, {"mtu", p.mtu}};
 }
 
+static Json to_json(const tunnel::PortMappingView& m) {
+  return {{"enabled", m.enabled},          {"router", m.router},  {"outside", m.outside}, {"protocol", m.protocol}, {"public", m.is_public},
+          {"secondsLeft", m.seconds_left}, {"trouble", m.trouble}};
+}
+
 static Json to_json(const tunnel::NatView& n) {
-  return {{"nat", n.mapping}, {"outside", n.outside}, {"hosts", n.hosts}, {"servers", n.servers}, {"relaysByTcp", n.relays_by_tcp}, {"directEnabled", n.direct},
-          {"peers", {{"direct", n.peers_direct}, {"relayed", n.peers_relayed}}}};
+  Json relays = Json::array();
+  for (const auto& r : n.relays)
+    relays.push_back({{"name", r.name}, {"address", r.address}, {"connected", r.connected}, {"trouble", r.trouble}});
+  return {{"nat", n.mapping},
+          {"outside", n.outside},
+          {"hosts", n.hosts},
+          {"servers", n.servers},
+          {"relaysByTcp", n.relays_by_tcp},
+          {"directEnabled", n.direct},
+          {"peers", {{"direct", n.peers_direct}, {"relayed", n.peers_relayed}}},
+          {"portMapping", to_json(n.port_mapping)},
+          {"hairpin", n.hairpin},
+          {"ipv6", n.ipv6},
+          {"linkMtu", n.link_mtu},
+          {"relays", relays}};
 }
 
 static Json to_json(const tunnel::LanView& v) {

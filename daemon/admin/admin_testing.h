@@ -88,6 +88,7 @@ struct AdminState {
     server.zone = ".", server.address = "192.0.2.53:53", server.queries = 7, server.usual = std::chrono::milliseconds(3);
     upstreams = {{server}, 2};
     nat = tunnel::NatView{"endpoint-independent, port kept", {"203.0.113.7:20006"}, {"192.168.1.6:20006"}, {"198.51.100.1:443", "198.51.100.2:443"}, true, 1, 0};
+    nat->relays = {{"hub", "127.0.0.1:20006", true, ""}};
   }
   AdminHooks hooks() {
     AdminHooks h;

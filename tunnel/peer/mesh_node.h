@@ -23,6 +23,7 @@
 #include "tunnel/peer/peer.h"
 #include "tunnel/peer/peer_view.h"
 #include "tunnel/relay/relay_client.h"
+#include "tunnel/stun/hairpin.h"
 #include "tunnel/stun/stun_client.h"
 
 namespace tunnel {
@@ -55,6 +56,8 @@ class MeshNode {
 
   // The addresses of the own interfaces; called again when the network changed.
   void set_host_candidates(std::vector<Candidate>);
+  // Where the router forwards the port from; offered to peers as long as it is public.
+  void set_mapped(std::optional<base::IpPort>);
   void set_link_mtu(size_t mtu) { node_.link_mtu = mtu; }  // the largest of the interfaces packets may leave by
   void set_relay_servers(std::vector<base::IpPort> udp) { stun_servers_ = std::move(udp); }  // besides those signalling knows
 
@@ -167,10 +170,12 @@ class MeshNode {
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
   std::vector<Candidate> hosts_;
+  std::optional<base::IpPort> mapped_;
   DenyGossip::HeldPtr deny_;
   std::vector<RelayInfo> relays_;  // signalling has a connection to, the nearest first
   std::vector<base::IpPort> stun_servers_;
   StunClient stun_;
+  Hairpin hairpin_;
   std::map<std::string, Carrier> carriers_;
   base::Gauge& carried_;
   base::Counter &to_tcp_, &to_udp_;

@@ -112,8 +112,8 @@ class Impl final : public H2Signal {
     for (auto& [key, p] : places_) {
       if (!p->is_relay) continue;
       const Conn* c = ready_conn(p->conn);
-      RelayInfo i{p->name, p->addresses[0], {}, c != nullptr};
-      if (c) i = {c->peer, relay_udp_of(*c), c->conn->rtt(), true, c->conn->hello().takes_records()};
+      RelayInfo i{p->name, p->addresses[0], {}, false, false, p->addresses[0], p->trouble};
+      if (c) i = {c->peer, relay_udp_of(*c), c->conn->rtt(), true, c->conn->hello().takes_records(), c->remote, ""};
       out.push_back(std::move(i));
     }
     return out;
