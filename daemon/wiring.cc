@@ -163,6 +163,7 @@ AdminHooks Daemon::admin_hooks() {
   h.table = [this] { return builder_->table(); };
   h.explain = [this](const ObjectName& n) { return explain(n); };
   h.peers = [this] { return tunnel_ ? tunnel_->peers() : std::vector<tunnel::PeerView>{}; };
+  h.lan = [this] { return tunnel_ ? std::optional(tunnel_->lan()) : std::nullopt; };
   h.nat = [this] { return tunnel_ ? std::optional(tunnel_->nat()) : std::nullopt; };
   h.paths = [this] { return tunnel_ ? tunnel_->paths() : std::vector<tunnel::PathView>{}; };
   h.ping = [this](const std::string& node, auto done) {

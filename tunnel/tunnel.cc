@@ -9,8 +9,10 @@
 #include "tunnel/certificate_watch.h"
 #include "tunnel/data/data_plane.h"
 #include "tunnel/known_peers_file.h"
+#include "tunnel/lan_port.h"
 #include "tunnel/node_files.h"
 #include "tunnel/peer/mesh_node.h"
+#include "tunnel/portmap_port.h"
 #include "tunnel/relay_port.h"
 #include "tunnel/session/tls_channel.h"
 #include "tunnel/signal/h2_signal.h"
@@ -42,6 +44,10 @@ class TunnelImpl final : public Tunnel {
   ~TunnelImpl() override {
     c_.clock->keep();
     monitor_.reset();
+    if (lan_) lan_->stop_for_good();
+    lan_.reset();
+    if (portmap_) portmap_->stop_for_good();
+    portmap_.reset();
     if (mesh_) mesh_->close_all("this node stops");
     data_.reset();  // no hook runs from here on
     if (mesh_) mesh_->attach(nullptr);
@@ -60,6 +66,8 @@ class TunnelImpl final : public Tunnel {
     EM_TRY(start_signal());
     EM_TRY(start_data());
     EM_TRY(start_mesh(std::move(known)));
+    EM_TRY(start_lan());
+    start_port_mapping();
     watch_network();
     set_peers({});
     second_timer_ = loop_.timer([this] { once_a_second(); });
@@ -74,6 +82,8 @@ class TunnelImpl final : public Tunnel {
 
   void hand_over() override {
     monitor_.reset();
+    lan_.reset();
+    portmap_.reset();
     second_timer_.reset();
     refresh_timer_.reset();
     data_.reset();
@@ -86,7 +96,7 @@ class TunnelImpl final : public Tunnel {
   void set_peers(std::vector<PeerHint> peers) override {
     if (!mesh_) return;
     std::erase_if(peers, [&](const PeerHint& p) { return p.name == files_.identity.name; });
-    std::map<std::string, std::vector<base::IpPort>> addresses;
+    advertised_.clear();
     std::vector<H2Signal::RelayTarget> relays;
     auto add_relay = [&](const std::string& name, const base::IpPort& at) {
       bool known = name == files_.identity.name || std::any_of(relays.begin(), relays.end(), [&](const auto& r) { return r.address == at; });
@@ -94,16 +104,17 @@ class TunnelImpl final : public Tunnel {
     };
     for (const auto& r : c_.relays) add_relay(r.name, r.address);
     for (const auto& p : peers) {
-      if (!p.advertise.empty()) addresses[p.name] = p.advertise;
+      if (!p.advertise.empty()) advertised_[p.name] = p.advertise;
       if (p.relay)
         for (const auto& a : p.advertise) add_relay(p.name, a);
     }
-    signal_->set_addresses(std::move(addresses));
     signal_->set_relays(std::move(relays));
     std::set<std::string> names;
     for (const auto& p : peers) names.insert(p.name);
     certificates_.keep_only(names);
     mesh_->set_peers(std::move(peers));
+    follow_lan_peers();
+    tell_addresses();
     recheck_denied();
   }
   void connect(const std::string& peer) override {
@@ -130,7 +141,12 @@ class TunnelImpl final : public Tunnel {
     if (mesh_ && files_.deny.reload()) apply_deny_list();
   }
   std::vector<PeerView> peers() const override { return mesh_ ? mesh_->peers() : std::vector<PeerView>{}; }
-  NatView nat() const override { return mesh_ ? mesh_->nat() : NatView{}; }
+  NatView nat() const override {
+    NatView v = mesh_ ? mesh_->nat() : NatView{};
+    if (portmap_) v.port_mapping = portmap_->view();
+    return v;
+  }
+  LanView lan() const override { return lan_ ? lan_->view() : LanView{}; }
   std::vector<PathView> paths() const override { return mesh_ ? mesh_->paths() : std::vector<PathView>{}; }
 
  private:
@@ -251,6 +267,68 @@ class TunnelImpl final : public Tunnel {
     return {};
   }
 
+  base::Result<void> start_lan() {
+    if (!c_.lan_discovery || !c_.direct) return {};
+    LanPort::Config l{{}, files_.identity.trust_domain, files_.identity.name, data_->port(), c_.signal_port, c_.socket_mark};
+    for (const auto& der : files_.ca_certs) {
+      EM_TRY_ASSIGN(auto key, base::spki_sha256_of(der));
+      l.authorities.emplace_back(key.begin(), key.end());
+    }
+    lan_ = std::make_unique<LanPort>(std::move(l), [this](const std::string& peer) { on_lan(peer); }, loop_, rng_, metrics_);
+    return {};
+  }
+
+  // Where the operator has forwarded a port himself there is nothing to ask for.
+  void start_port_mapping() {
+    if (!c_.port_mapping || !c_.direct || !c_.advertise.empty()) return;
+    auto opened = PortmapPort::open(data_->port(), c_.socket_mark, [this] { on_mapped(); }, loop_, rng_, metrics_);
+    if (opened) portmap_ = std::move(*opened);
+    else EM_LOG(warn, "tunnel", "the router is not asked for a forwarded port: {}", opened.error().what);
+  }
+
+  void on_mapped() {
+    auto at = portmap_->outside();
+    if (mesh_) mesh_->set_mapped(at);
+    if (!at) EM_LOG(info, "tunnel", "the router forwards no port any more");
+    else
+      EM_LOG(info, "tunnel", "the router forwards {} to this node{}", at->str(),
+             at->ip.is_private() ? ", but there is another NAT behind it: of no use to peers" : "");
+  }
+
+  void on_lan(const std::string& peer) {
+    if (!mesh_) return;
+    mesh_->set_lan(peer, lan_->udp_at(peer));
+    tell_addresses();
+  }
+
+  // Relays see another address: the router may have been restarted, and have forgotten.
+  void look_at_mapping() {
+    if (!portmap_ || std::exchange(seen_at_, mesh_->context().outside) == mesh_->context().outside) return;
+    portmap_->check();
+  }
+
+  // Of whom LanPort is to tell; and whether somebody is missed who was not a second ago.
+  void follow_lan_peers() {
+    if (!lan_) return;
+    lan_->set_peers(mesh_->names());
+    auto missing = mesh_->missing();
+    bool is_news = !std::includes(missed_.begin(), missed_.end(), missing.begin(), missing.end());
+    missed_ = std::move(missing);
+    if (is_news) lan_->look();
+  }
+
+  // Where peers can be dialled: on the link first, where it is nearest and costs nobody else anything.
+  void tell_addresses() {
+    auto all = advertised_;
+    for (const auto& n : lan_ ? lan_->view().nodes : std::vector<LanView::Node>{}) {
+      auto at = lan_->signal_at(n.name);
+      for (const auto& a : all[n.name])
+        if (std::find(at.begin(), at.end(), a) == at.end()) at.push_back(a);
+      all[n.name] = std::move(at);
+    }
+    signal_->set_addresses(std::move(all));
+  }
+
   // Later: whoever brought it may be on it.
   void on_deny_list(const std::string& peer, const std::string& text) {
     auto taken = files_.deny.take(text);
@@ -264,6 +342,7 @@ class TunnelImpl final : public Tunnel {
     c_.clock->look();
     certificates_.look();
     (void)files_.deny.follow();
+    follow_lan_peers();
     if (files_.deny.list().number() != denied_up_to_) apply_deny_list();
     second_timer_->arm(kEverySecond);
   }
@@ -301,6 +380,9 @@ class TunnelImpl final : public Tunnel {
     }
     mesh_->set_link_mtu(usable_mtu(*links, *addresses, rules_));
     mesh_->set_host_candidates(host_candidates(*links, *addresses, data_->port(), rules_));
+    if (lan_) lan_->follow(lan_links(*links, *addresses, rules_));
+    auto routes = portmap_ ? base::netlink::routes(base::Family::v4) : std::vector<base::netlink::Route>{};
+    if (portmap_ && routes) portmap_->follow(portmap_way(*routes, *links, *addresses, rules_));
   }
 
   Config c_;
@@ -318,6 +400,11 @@ class TunnelImpl final : public Tunnel {
   std::unique_ptr<DataPlane> data_;
   std::unique_ptr<KnownPeersFile> known_;
   std::unique_ptr<MeshNode> mesh_;
+  std::unique_ptr<LanPort> lan_;
+  std::unique_ptr<PortmapPort> portmap_;
+  std::optional<base::IpPort> seen_at_;                          // by relays
+  std::map<std::string, std::vector<base::IpPort>> advertised_;  // by peer, as its MeshNode says
+  std::set<std::string> missed_;
   std::unique_ptr<base::netlink::NetlinkMonitor> monitor_;
   std::unique_ptr<base::Timer> refresh_timer_, second_timer_;
   uint64_t denied_up_to_ = 0;  // number of the list that is in force everywhere here

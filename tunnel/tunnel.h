@@ -46,6 +46,8 @@ class Tunnel {
     uint64_t relay_bytes_per_s_per_node = 0;   // 0: no limit
     bool direct = true;                        // false: never punch, stay on the relay
     PunchRules punch;
+    bool lan_discovery = true;                 // find nodes on the same link by multicast DNS, and be found
+    bool port_mapping = true;                  // ask the router for a forwarded port (PCP, NAT-PMP)
     bool native = false;                       // route pod CIDRs
     std::vector<base::Cidr> own_pod_cidrs;
     std::vector<std::string> interfaces_include, interfaces_exclude;  // whose addresses are offered; include empty: all
@@ -84,6 +86,7 @@ class Tunnel {
   virtual std::vector<PeerView> peers() const = 0;
   virtual std::vector<PathView> paths() const = 0;
   virtual NatView nat() const = 0;
+  virtual LanView lan() const = 0;
 };
 
 }  // namespace tunnel

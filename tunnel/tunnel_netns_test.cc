@@ -179,6 +179,54 @@ class Echo {
   std::thread thread_;
 };
 
+// A router's PCP server in its namespace: forwards what it is asked for, with nft.
+class PcpServer {
+ public:
+  PcpServer(const Namespaces& net, std::string ns) : net_(net), ns_(std::move(ns)) {
+    net_.enter(ns_);
+    auto fd = base::udp_socket({*base::IpAddr::parse("192.168.1.1"), 5351});
+    EXPECT_TRUE(fd) << (fd ? "" : fd.error().what);
+    fd_ = std::move(*fd);
+    thread_ = std::thread([this] {
+      net_.enter(ns_);
+      while (!stop_) serve();
+    });
+  }
+  ~PcpServer() {
+    stop_ = true;
+    thread_.join();
+  }
+  bool forwards() const { return net_.run(ns_, "nft list chain ip n pre | grep -q dnat"); }
+
+ private:
+  void serve() {
+    pollfd p{fd_.get(), POLLIN, 0};
+    uint8_t b[1100];
+    sockaddr_storage from{};
+    socklen_t n = sizeof from;
+    if (poll(&p, 1, 50) != 1 || recvfrom(fd_.get(), b, sizeof b, 0, reinterpret_cast<sockaddr*>(&from), &n) != 60 || b[0] != 2 || b[1] != 1)
+      return;
+    uint16_t port = base::load_be16(b + 40);
+    bool wanted = base::load_be32(b + 4) > 0;
+    std::string rule = " && nft add rule ip n pre iif wan udp dport 40404 dnat to 192.168.1.10:" + std::to_string(port);
+    EXPECT_EQ(
+        system(("nft 'add chain ip n pre { type nat hook prerouting priority -100; }' && nft flush chain ip n pre" + (wanted ? rule : ""))
+                   .c_str()),
+        0);
+    base::ByteVec out;
+    base::Writer w(out);
+    w.u16(0x0281), w.u16(0), w.u32(wanted ? 7200 : 0), w.u32(1000), w.put(base::ByteVec(12));
+    w.put(base::ByteView(b + 24, 18)), w.u16(40404), w.put(base::ByteVec(10)), w.u16(0xffff),
+        w.put(base::IpAddr::parse("198.51.100.2")->bytes());
+    sendto(fd_.get(), out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&from), n);
+  }
+  const Namespaces& net_;
+  std::string ns_;
+  base::UniqueFd fd_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
 class TunnelNetns : public testing::Test {
  protected:
   void SetUp() override {
@@ -316,6 +364,32 @@ TEST_F(TunnelNetns, MovesFromRelayToDirectWithoutLosingAPacket) {
   EXPECT_FALSE(a.view("b").direct);
   ASSERT_TRUE(net_.run("inet", "nft delete table ip f"));
   EXPECT_EQ(at_b.call(net_, "a", 20, 50ms), 20);
+}
+
+// Both NATs take a random port for each destination: nothing but the relay is left, if one of the routers does not help.
+TEST_F(TunnelNetns, APortTheRouterForwardsLetsTwoSymmetricNatsMeet) {
+  two_sites();
+  for (const char* n : {"nat-a", "nat-b"})
+    ASSERT_TRUE(net_.run(n, "nft flush chain ip n post && nft add rule ip n post oif wan masquerade fully-random"));
+  PcpServer router(net_, "nat-a");
+  {
+    Member a(net_, "a", behind_nat("a", "100.64.7.1", true), "100.64.7.1"), b(net_, "b", behind_nat("b", "100.64.7.2", true), "100.64.7.2");
+    ASSERT_EQ(a.error() + b.error(), "");
+    hint(a, "b", "100.64.7.2");
+    hint(b, "a", "100.64.7.1");
+    EXPECT_TRUE(wait([&] { return a.on_loop([](Tunnel& t) { return t.nat().port_mapping.outside; }) == "198.51.100.2:40404"; }));
+    EXPECT_TRUE(router.forwards());
+    auto at_b_asked = b.on_loop([](Tunnel& t) { return t.nat().port_mapping; });
+    EXPECT_EQ(at_b_asked.router, "192.168.1.1");
+    EXPECT_EQ(at_b_asked.outside, "");
+    Echo at_b(net_, "b", "100.64.7.2");
+    EXPECT_TRUE(wait([&] { return at_b.call(net_, "a", 1, 2s) == 1; }, 30s));
+    EXPECT_TRUE(wait([&] { return a.view("b").direct && b.view("a").direct; }, 30s)) << a.view("b").nat << ", " << b.view("a").nat;
+    EXPECT_EQ(b.view("a").path, "198.51.100.2:40404");
+    EXPECT_EQ(a.view("b").nat.find("address"), 0u) << a.view("b").nat;
+    EXPECT_EQ(b.view("a").nat.find("address"), 0u) << b.view("a").nat;
+  }
+  EXPECT_TRUE(wait([&] { return !router.forwards(); })) << "taken back when the node stops";
 }
 
 TEST_F(TunnelNetns, BadIdentityIsOneLineWithTheMend) {

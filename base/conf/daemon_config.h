@@ -172,6 +172,7 @@ struct TunnelConfig {
   std::vector<Cidr> pod_cidrs;
   InterfacesConfig interfaces;
   PunchConfig punch;
+  bool lan_discovery = true, port_mapping = true;
   bool direct_enabled = true;
 };
 

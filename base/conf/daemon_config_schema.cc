@@ -355,6 +355,11 @@ Schema<TunnelConfig> tunnel_schema() {
       .field("podCIDRs", &TunnelConfig::pod_cidrs, "pod ranges of this node; must be permitted by its certificate")
       .group("interfaces", &TunnelConfig::interfaces, interfaces_schema())
       .group("punch", &TunnelConfig::punch, punch_schema())
+      .field("lanDiscovery", &TunnelConfig::lan_discovery,
+             "whether nodes on the same link are found by multicast DNS, with no relay and no source; false: nothing is sent or heard")
+      .field("portMapping", &TunnelConfig::port_mapping,
+             "whether the router is asked to forward the tunnel's port (PCP, NAT-PMP) where this node has a private address and "
+             "tunnel.advertise is empty")
       .field("directEnabled", &TunnelConfig::direct_enabled, "whether direct paths are tried; false keeps everything on relays");
 }
 

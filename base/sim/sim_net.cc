@@ -217,6 +217,11 @@ void SimNet::send(SimHost& h, IpPort from, SimNat* lan, IpPort to, ByteView payl
 void SimNet::route(Packet p) {
   const IpPort as_sent = p.from;
   if (filter_ && !filter_(as_sent, p.to, p.payload)) return void(++dropped_);
+  if (p.to.ip.is_multicast()) {
+    for (auto& [place, host] : at_)
+      if (p.lan && place.first == p.lan && place.second.family() == p.to.ip.family() && host != p.sender) arrive(*host, p);
+    return;
+  }
   SimNat* last_out = nullptr;
   auto passes = [&p] { return p.ttl == 0 || --p.ttl > 0; };  // a router
   if (!p.lan && !passes()) return void(++dropped_);
@@ -254,7 +259,7 @@ void SimNet::arrive(SimHost& h, Packet p) {
 
 void SimNet::deliver(SimHost& h, const Packet& p) {
   auto it = h.sockets_.find(p.to.port);
-  bool here = std::any_of(h.addresses_.begin(), h.addresses_.end(), [&](auto& a) { return a.first == p.to.ip; });
+  bool here = p.to.ip.is_multicast() || std::any_of(h.addresses_.begin(), h.addresses_.end(), [&](auto& a) { return a.first == p.to.ip; });
   if (!h.up_ || !here || it == h.sockets_.end()) return void(++dropped_);
   ++delivered_;
   mix(trace_, uint64_t(loop_.now().time_since_epoch().count()));

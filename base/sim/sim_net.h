@@ -4,6 +4,8 @@
 //
 //   host --link--> [NAT] --> internet --> [NAT] --link--> host
 //
+// A packet to a multicast address reaches the other hosts of its sender's LAN, whoever has bound its port.
+//
 // A packet spends its sender's latency before the first NAT and its receiver's after the last; NATs decide in between, at one
 // instant. Hosts of one NAT share its LAN: private addresses may repeat behind different NATs.
 #pragma once

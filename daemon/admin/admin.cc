@@ -74,9 +74,38 @@ static Json to_json(const tunnel::PathView& p) {
   return {{"peer", p.peer}, {"address", p.address}, {"kind", p.kind}, {"state", p.state}, {"active", p.active}, {"resumed", p.resumed}, {"rttMicroseconds", p.rtt_us}, {"mtu", p.mtu}};
 }
 
+static Json to_json(const tunnel::PortMappingView& m) {
+  return {{"enabled", m.enabled},          {"router", m.router},  {"outside", m.outside}, {"protocol", m.protocol}, {"public", m.is_public},
+          {"secondsLeft", m.seconds_left}, {"trouble", m.trouble}};
+}
+
 static Json to_json(const tunnel::NatView& n) {
-  return {{"nat", n.mapping}, {"outside", n.outside}, {"hosts", n.hosts}, {"servers", n.servers}, {"relaysByTcp", n.relays_by_tcp}, {"directEnabled", n.direct},
-          {"peers", {{"direct", n.peers_direct}, {"relayed", n.peers_relayed}}}};
+  Json relays = Json::array();
+  for (const auto& r : n.relays)
+    relays.push_back({{"name", r.name}, {"address", r.address}, {"connected", r.connected}, {"trouble", r.trouble}});
+  return {{"nat", n.mapping},
+          {"outside", n.outside},
+          {"hosts", n.hosts},
+          {"servers", n.servers},
+          {"relaysByTcp", n.relays_by_tcp},
+          {"directEnabled", n.direct},
+          {"peers", {{"direct", n.peers_direct}, {"relayed", n.peers_relayed}}},
+          {"portMapping", to_json(n.port_mapping)},
+          {"hairpin", n.hairpin},
+          {"ipv6", n.ipv6},
+          {"linkMtu", n.link_mtu},
+          {"relays", relays}};
+}
+
+static Json to_json(const tunnel::LanView& v) {
+  Json nodes = Json::array();
+  for (const auto& n : v.nodes)
+    nodes.push_back({{"name", n.name},
+                     {"interface", n.interface},
+                     {"addresses", n.addresses},
+                     {"signalPort", n.signal_port},
+                     {"secondsLeft", n.seconds_left}});
+  return {{"enabled", v.enabled}, {"interfaces", v.interfaces}, {"nodes", nodes}, {"strangers", v.strangers}};
 }
 
 Response json_answer(const Json& j) { return Response::json(j.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"); }
@@ -153,6 +182,10 @@ void Admin::serve_private(const Request& q, const base::HttpPeer& peer, base::Ht
     if (path == "/v1/nat") {
       auto nat = hooks_.nat();
       return respond(nat ? json_answer(to_json(*nat)) : problem(422, "the tunnel is off: set tunnel.enabled"));
+    }
+    if (path == "/v1/lan") {
+      auto lan = hooks_.lan();
+      return respond(lan ? json_answer(to_json(*lan)) : problem(422, "the tunnel is off: set tunnel.enabled"));
     }
     if (path == "/v1/peers" || path == "/v1/paths") {
       Json list = Json::array();

@@ -1,8 +1,8 @@
 // The admin surfaces. On TCP (127.0.0.1 by default, which every hostNetwork pod can reach): health, readiness, metrics, no
 // more. On the unix socket, for root and the daemon's own user: everything that shows more or changes anything.
 //   GET /healthz /readyz /metrics
-//   GET /v1/status /v1/services /v1/explain?service=ns/name /v1/peers /v1/paths /v1/nat      POST /v1/ping?node=NAME /v1/reload /v1/handover
-//   GET /v1/dns/lookup?name=NAME&type=TYPE /v1/dns/cache?under=DOMAIN /v1/dns/upstreams /v1/dns/top
+//   GET /v1/status /v1/services /v1/explain?service=ns/name /v1/peers /v1/paths /v1/nat /v1/lan      POST /v1/ping?node=NAME /v1/reload
+//   /v1/handover GET /v1/dns/lookup?name=NAME&type=TYPE /v1/dns/cache?under=DOMAIN /v1/dns/upstreams /v1/dns/top
 // Answers of /v1 are JSON objects; their fields are documented in docs/reference/admin-api.md and only grow.
 #pragma once
 #include <functional>
@@ -53,6 +53,7 @@ struct AdminHooks {
   std::function<std::vector<tunnel::PeerView>()> peers;
   std::function<std::vector<tunnel::PathView>()> paths;
   std::function<std::optional<tunnel::NatView>()> nat;  // none: the tunnel is off
+  std::function<std::optional<tunnel::LanView>()> lan;  // likewise
   std::function<void(const std::string& node, std::function<void(base::Result<std::chrono::nanoseconds>, std::string path)>)> ping;
   std::function<base::Result<void>()> reload;
   std::function<base::Result<void>()> handover;

@@ -95,8 +95,10 @@ TEST_F(AdminTest, EveryAnswerHasTheFieldsOfItsPageAndNoOthers) {
     const char *method, *path, *query;
   };
   for (const Case& c : {Case{"GET", "/v1/status", ""}, Case{"GET", "/v1/services", ""}, Case{"GET", "/v1/explain", "?service=shop/web"},
-                        Case{"GET", "/v1/peers", ""}, Case{"GET", "/v1/paths", ""}, Case{"GET", "/v1/nat", ""}, Case{"GET", "/v1/dns/lookup", "?name=web.shop.svc.cluster.local"}, Case{"GET", "/v1/dns/cache", ""},
-                        Case{"GET", "/v1/dns/upstreams", ""}, Case{"GET", "/v1/dns/top", ""}, Case{"POST", "/v1/ping", "?node=node-b"}, Case{"POST", "/v1/reload", ""}}) {
+                        Case{"GET", "/v1/peers", ""}, Case{"GET", "/v1/paths", ""}, Case{"GET", "/v1/nat", ""}, Case{"GET", "/v1/lan", ""},
+                        Case{"GET", "/v1/dns/lookup", "?name=web.shop.svc.cluster.local"}, Case{"GET", "/v1/dns/cache", ""},
+                        Case{"GET", "/v1/dns/upstreams", ""}, Case{"GET", "/v1/dns/top", ""}, Case{"POST", "/v1/ping", "?node=node-b"},
+                        Case{"POST", "/v1/reload", ""}}) {
     std::string request = std::string(c.method) + " " + c.path;
     std::set<std::string> answered;
     add_fields(json(c.method, std::string(c.path) + c.query), "", answered);
@@ -195,7 +197,8 @@ TEST_F(AdminTest, TcpShowsHealthReadinessAndMetricsOnly) {
   w.metrics.counter("edgemeshd_test_total", "Only here.").add();
   base::Response metrics = on_tcp("GET", "/metrics");
   EXPECT_NE(metrics.body.find("edgemeshd_test_total 1\n"), std::string::npos) << metrics.body;
-  for (const char* path : {"/v1/status", "/v1/services", "/v1/explain?service=shop/web", "/v1/peers", "/v1/paths", "/v1/nat", "/v1/dns/cache", "/v1/dns/lookup?name=x"}) {
+  for (const char* path : {"/v1/status", "/v1/services", "/v1/explain?service=shop/web", "/v1/peers", "/v1/paths", "/v1/nat", "/v1/lan",
+                           "/v1/dns/cache", "/v1/dns/lookup?name=x"}) {
     base::Response r = on_tcp("GET", path);
     EXPECT_EQ(r.status, 404) << path;
     EXPECT_EQ(r.body.find("node-"), std::string::npos) << r.body;

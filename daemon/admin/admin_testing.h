@@ -58,6 +58,8 @@ struct AdminState {
   std::vector<tunnel::PeerView> peers;
   std::vector<tunnel::PathView> paths;
   std::optional<tunnel::NatView> nat;
+  std::optional<tunnel::LanView> lan =
+      tunnel::LanView{true, {"eth0"}, {{"node-b", "eth0", {"192.168.1.7:20006", "[fd01::7]:20006"}, 20006, 4100}}, 2};
   base::Result<void> reload{};
   dns::LookupView lookup{"web.shop.svc.cluster.local.", "A", "cluster",
                          {"NOERROR", {"aa"}, {{"web.shop.svc.cluster.local.", "A", "10.96.0.7", 5}}, {{"cluster.local.", "SOA", "ns.dns.cluster.local. x. 1 2 3 4 5", 5}},
@@ -86,6 +88,7 @@ struct AdminState {
     server.number = 1, server.zone = ".", server.address = "192.0.2.53:53", server.queries = 7, server.usual = std::chrono::milliseconds(3);
     upstreams = {{server}, 2};
     nat = tunnel::NatView{"endpoint-independent, port kept", {"203.0.113.7:20006"}, {"192.168.1.6:20006"}, {"198.51.100.1:443", "198.51.100.2:443"}, true, 1, 0};
+    nat->relays = {{"hub", "127.0.0.1:20006", true, ""}};
   }
   AdminHooks hooks() {
     AdminHooks h;
@@ -102,6 +105,7 @@ struct AdminState {
     h.peers = [this] { return peers; };
     h.paths = [this] { return paths; };
     h.nat = [this] { return nat; };
+    h.lan = [this] { return lan; };
     h.ping = [this](const std::string& node, auto done) {
       pinged.push_back(node);
       if (node != "node-b") return done(base::fail(base::Code::unavailable, "node {}: no such peer", node), "");

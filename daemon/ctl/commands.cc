@@ -26,6 +26,7 @@ static constexpr const char* kUsage =
     "  edgemeshctl explain NAMESPACE/NAME      the way to each endpoint, and why\n"
     "  edgemeshctl peers | paths               sessions with other nodes; their paths\n"
     "  edgemeshctl nat                         the NAT before this node and those of its peers; what punching tried\n"
+    "  edgemeshctl lan                         peers heard on this node's links by multicast DNS\n"
     "  edgemeshctl netcheck                    the same in words, with what can be done\n"
     "  edgemeshctl dns lookup NAME [TYPE]      what a client on this node is told, and where it comes from\n"
     "  edgemeshctl dns cache [DOMAIN]          answers of upstreams that are kept\n"
@@ -146,6 +147,7 @@ CtlResult run_ctl(const std::vector<std::string>& args) {
   if (verb == "peers") return finish(show_peers(call));
   if (verb == "paths") return finish(show_paths(call));
   if (verb == "nat") return finish(show_nat(call));
+  if (verb == "lan") return finish(show_lan(call));
   if (verb == "netcheck") return finish(show_netcheck(call));
   if (verb == "reload") return finish(do_reload(call));
   if (verb == "handover") return finish(do_handover(call));

@@ -6,6 +6,7 @@
 #include "base/conf/daemon_config.h"
 #include "daemon/admin/admin_testing.h"
 #include "daemon/ctl/commands.h"
+#include "daemon/ctl/netcheck.h"
 #include "daemon/ctl/text_table.h"
 
 namespace edgemeshd {
@@ -177,8 +178,27 @@ TEST_F(CtlTest, NatShowsBothSidesAndWhatWasTried) {
   for (const char* part : {"nat      endpoint-independent, port kept\n", "outside  203.0.113.7:20006\n", "198.51.100.1:443, 198.51.100.2:443", "plain worked 40 ms"})
     EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;
   EXPECT_EQ(ctl({"nat", "-o", "json"}).out.substr(0, 7), "{\"nat\":");
+  w.state.nat->port_mapping = {true, "192.168.1.1", "203.0.113.7:20006", "PCP", true, 7100, ""};
+  EXPECT_NE(ctl({"nat"}).out.find("mapping  203.0.113.7:20006 by PCP from 192.168.1.1, 7100 s more\n"), std::string::npos)
+      << ctl({"nat"}).out;
+  w.state.nat->port_mapping = {true, "192.168.1.1", "", "", false, 0, "the router answers neither PCP nor NAT-PMP"};
+  EXPECT_NE(ctl({"nat"}).out.find("mapping  - (192.168.1.1: the router answers neither PCP nor NAT-PMP)\n"), std::string::npos);
   w.state.nat.reset();
   EXPECT_EQ(ctl({"nat"}).err, "the tunnel is off: set tunnel.enabled");
+}
+
+TEST_F(CtlTest, LanShowsWhoIsHeardWhere) {
+  EXPECT_EQ(ctl({"lan"}).out,
+            "interfaces  eth0\n"
+            "others      2 of no peer of this node\n"
+            "\n"
+            "NODE    INTERFACE  ADDRESSES                           SIGNALLING  KNOWN FOR\n"
+            "node-b  eth0       192.168.1.7:20006, [fd01::7]:20006  20006       4100 s\n");
+  EXPECT_EQ(ctl({"lan", "-o", "json"}).out.substr(0, 11), "{\"enabled\":");
+  w.state.lan = tunnel::LanView{};
+  EXPECT_NE(ctl({"lan"}).out.find("tunnel.lanDiscovery"), std::string::npos);
+  w.state.lan.reset();
+  EXPECT_EQ(ctl({"lan"}).err, "the tunnel is off: set tunnel.enabled");
 }
 
 TEST_F(CtlTest, NetcheckSaysWhatTheNetworkAllowsAndWhatCanBeDone) {
@@ -211,6 +231,54 @@ TEST_F(CtlTest, NetcheckSaysWhatTheNetworkAllowsAndWhatCanBeDone) {
   w.state.nat->direct = false;
   says("Direct paths are switched off");
   EXPECT_EQ(ctl({"netcheck", "-o", "json"}).out.substr(0, 14), "{\"findings\":[\"");
+}
+
+TEST_F(CtlTest, NetcheckNamesPortMappingHairpinIpv6MtuAndTheLink) {
+  auto says = [&](const char* part) {
+    std::string out = ctl({"netcheck"}).out;
+    EXPECT_NE(out.find(part), std::string::npos) << part << "\n" << out;
+  };
+  says("Link: 1 peer heard by multicast (edgemeshctl lan).\n");
+  says("IPv6: none;");
+  says("TCP 443: ");
+  w.state.nat->relays.clear();
+  says("Relays: none is known.");
+  w.state.nat->link_mtu = 1500;
+  says("MTU: nothing on the way is narrower than this node's interfaces; packets of 1428 bytes pass whole to every peer.\n");
+  w.state.peers[0].mtu = 1228;
+  says("MTU: the way to node-b carries packets of 1228 bytes only");
+  w.state.nat->ipv6 = true;
+  says("IPv6: this node has an address");
+  w.state.nat->hairpin = "no";
+  says("Hairpin: no;");
+  w.state.nat->hairpin = "yes";
+  says("Hairpin: yes;");
+  w.state.nat->port_mapping = {true, "192.168.1.1", "203.0.113.7:20006", "NAT-PMP", true, 7100, ""};
+  says("Port mapping: the router 192.168.1.1 forwards 203.0.113.7:20006 to this node (NAT-PMP).");
+  w.state.nat->port_mapping.is_public = false;
+  says("there is another NAT behind it");
+  w.state.nat->port_mapping = {true, "192.168.1.1", "", "", false, 0, "the router answers neither PCP nor NAT-PMP"};
+  says("Port mapping: none; the router answers neither PCP nor NAT-PMP: 192.168.1.1.");
+  w.state.lan->nodes.clear();
+  says("Link: 2 nodes heard by multicast, none that this node knows by name");
+  w.state.nat->relays = {{"node-r", "127.0.0.1:20006", false, "127.0.0.1:20006: connection refused"}};
+  says("Relay node-r: not connected: 127.0.0.1:20006: connection refused.\n");
+}
+
+TEST(Netcheck, SaysWhetherTcp443LeavesTheNetwork) {
+  const std::string nat =
+      R"({"nat":"unknown","outside":[],"hosts":[],"servers":[],"directEnabled":true,"peers":{"direct":0,"relayed":0},"portMapping":{"enabled":false},)"
+      R"("hairpin":"unknown","ipv6":false,"linkMtu":1500,"relays":[{"name":"node-r","address":"198.51.100.1:20006","connected":true,"trouble":""}]})";
+  auto says = [&](TcpProbe::Outcome o) {
+    auto lines = netcheck_sentences(nat, R"({"peers":[]})", R"({"enabled":false})", {{"node-r", "198.51.100.1:443", o}});
+    EXPECT_TRUE(lines) << (lines ? "" : lines.error().what);
+    std::string all;
+    for (const auto& l : lines.value_or(std::vector<std::string>{})) all += l + "\n";
+    return all;
+  };
+  EXPECT_NE(says(TcpProbe::Outcome::open).find("TCP 443: open; relay node-r answers there"), std::string::npos);
+  EXPECT_NE(says(TcpProbe::Outcome::refused).find("TCP 443: leaves this network, but relay node-r refuses"), std::string::npos);
+  EXPECT_NE(says(TcpProbe::Outcome::unanswered).find("TCP 443: no relay answers."), std::string::npos);
 }
 
 TEST_F(CtlTest, DnsLookupSaysWhatAndWhereFrom) {

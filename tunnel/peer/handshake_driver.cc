@@ -98,7 +98,8 @@ void HandshakeDriver::on_call(base::ByteView b, base::Instant now) {
   r.u8();
   r.u64();
   if (!client_ || !r.ok()) return;
-  if (is_busy() && now - attempt_->began < 500ms) return;
+  // It crossed our own attempt, which may be done by now: another one would end keys that packets on their way are sealed with.
+  if (attempt_ && now - attempt_->began < 500ms) return;
   if (last_forced_ != base::Instant{} && now - last_forced_ < kForcedPause) return want(last_forced_ + kForcedPause);
   last_forced_ = now;
   try_now(now);

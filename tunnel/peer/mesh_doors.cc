@@ -68,6 +68,7 @@ std::vector<PathAddr> MeshNode::door_addresses(Record& r) {
   if (!known) return out;
   for (const auto& p : known->paths)
     if (may_check(p.at, config_.node.rules)) add(p.at, socket_of(r, p));
+  for (const auto& at : r.lan) add(at, 0);
   for (const auto& at : r.hint.advertise) add(at, 0);
   for (const auto& at : known->candidates)
     if (may_check(at, config_.node.rules)) add(at, 0);

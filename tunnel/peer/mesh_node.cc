@@ -22,14 +22,29 @@ base::Counter& moves(base::Metrics& m, const char* to) {
 }  // namespace
 
 MeshNode::MeshNode(Config c, Hooks h, base::Loop& loop, base::Rng& rng, base::Metrics& metrics, Signal& signal)
-    : config_(std::move(c)), hooks_(std::move(h)), loop_(loop), signal_(signal), node_(config_.node, rng, metrics), doors_(rng, metrics), known_peers_(std::move(config_.known)), known_told_(known_peers_.revision()),
-      sent_direct_(bytes(metrics, "direct", "sent")), sent_relay_(bytes(metrics, "relay", "sent")),
-      received_direct_(bytes(metrics, "direct", "received")), received_relay_(bytes(metrics, "relay", "received")),
-      sessions_direct_(sessions(metrics, "direct")), sessions_relay_(sessions(metrics, "relay")),
+    : config_(std::move(c)),
+      hooks_(std::move(h)),
+      loop_(loop),
+      signal_(signal),
+      node_(config_.node, rng, metrics),
+      doors_(rng, metrics),
+      known_peers_(std::move(config_.known)),
+      known_told_(known_peers_.revision()),
+      sent_direct_(bytes(metrics, "direct", "sent")),
+      sent_relay_(bytes(metrics, "relay", "sent")),
+      received_direct_(bytes(metrics, "direct", "received")),
+      received_relay_(bytes(metrics, "relay", "received")),
+      sessions_direct_(sessions(metrics, "direct")),
+      sessions_relay_(sessions(metrics, "relay")),
       known_(metrics.gauge("edgemeshd_tunnel_peers", "Nodes known to the tunnel.")),
-      least_mtu_(metrics.gauge("edgemeshd_tunnel_inner_mtu_bytes", "The smallest MTU that pods are shown of a way to a peer; 0 without sessions.")), timer_(loop.timer([this] { on_timer(); })), stun_(rng),
+      least_mtu_(metrics.gauge("edgemeshd_tunnel_inner_mtu_bytes",
+                               "The smallest MTU that pods are shown of a way to a peer; 0 without sessions.")),
+      timer_(loop.timer([this] { on_timer(); })),
+      stun_(rng),
+      hairpin_(rng),
       carried_(metrics.gauge("edgemeshd_tunnel_relays_by_tcp", "Relays that are reached over TCP, because UDP does not pass.")),
-      to_tcp_(moves(metrics, "tcp")), to_udp_(moves(metrics, "udp")) {
+      to_tcp_(moves(metrics, "tcp")),
+      to_udp_(moves(metrics, "udp")) {
   signal_.on_frame([this](const std::string& from, SignalKind kind, base::ByteView b) { on_frame(from, kind, b); });
   signal_.on_grant([this](RelayGrant g) { on_grant(std::move(g)); });
   signal_.on_record([this](const std::string& relay, base::ByteView b) { on_record(relay, b); });
@@ -112,6 +127,34 @@ void MeshNode::set_peers(std::vector<PeerHint> hints) {
   }
   settle_routes();
   touch();
+}
+
+void MeshNode::set_lan(const std::string& peer, const std::vector<base::IpPort>& udp) {
+  Record* r = udp.empty() || !known_peers_.find(peer) ? find(peer) : meet(peer, false);
+  if (!r || !config_.node.direct) return;
+  std::vector<base::IpPort> usable;
+  for (const auto& at : udp)
+    if (may_check(at, config_.node.rules)) usable.push_back(at);
+  if (usable == r->lan) return;
+  r->lan = std::move(usable);
+  r->machine.set_lan(r->lan, loop_.now());
+  r->door.news(loop_.now());
+  touch();
+}
+
+std::set<std::string> MeshNode::names() const {
+  std::set<std::string> out;
+  for (const auto& [name, r] : peers_) out.insert(name);
+  for (auto& name : known_peers_.by_age()) out.insert(std::move(name));
+  return out;
+}
+
+std::set<std::string> MeshNode::missing() const {
+  std::set<std::string> out;
+  for (const auto& [name, r] : peers_)
+    if (!r->machine.is_denied() && (r->machine.needs_handshake(loop_.now()) || (r->machine.is_wanted() && !r->machine.has_session())))
+      out.insert(name);
+  return out;
 }
 
 void MeshNode::connect(const std::string& peer) {
@@ -246,6 +289,7 @@ void MeshNode::on_timer() {
   tell_known();
   if (auto t = carriers_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = config_.node.direct ? stun_.next_deadline() : std::nullopt) next = std::min(next, std::max(*t, now + 1ms));
+  if (auto t = hairpin_.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   update_gauges();
   timer_->arm(next - now);
 }

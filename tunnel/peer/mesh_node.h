@@ -10,6 +10,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "tunnel/peer/peer.h"
 #include "tunnel/peer/peer_view.h"
 #include "tunnel/relay/relay_client.h"
+#include "tunnel/stun/hairpin.h"
 #include "tunnel/stun/stun_client.h"
 
 namespace tunnel {
@@ -54,10 +56,16 @@ class MeshNode {
 
   // The addresses of the own interfaces; called again when the network changed.
   void set_host_candidates(std::vector<Candidate>);
+  // Where the router forwards the port from; offered to peers as long as it is public.
+  void set_mapped(std::optional<base::IpPort>);
   void set_link_mtu(size_t mtu) { node_.link_mtu = mtu; }  // the largest of the interfaces packets may leave by
   void set_relay_servers(std::vector<base::IpPort> udp) { stun_servers_ = std::move(udp); }  // besides those signalling knows
 
   void set_peers(std::vector<PeerHint>);
+  // Where that peer was heard on a link of this node: a hint, tried beside what else is known. Of nodes not known by name: nothing.
+  void set_lan(const std::string& peer, const std::vector<base::IpPort>& udp);
+  std::set<std::string> names() const;    // of all nodes that may be met: hinted, in session, or of earlier sessions
+  std::set<std::string> missing() const;  // wanted, and without a session
   void connect(const std::string& peer);
   void request_export(const std::string& peer, ExportRequest, ExportLedger::Callback);
   void release_export(const std::string& peer, const ExportRequest&);
@@ -162,10 +170,12 @@ class MeshNode {
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
   std::vector<Candidate> hosts_;
+  std::optional<base::IpPort> mapped_;
   DenyGossip::HeldPtr deny_;
   std::vector<RelayInfo> relays_;  // signalling has a connection to, the nearest first
   std::vector<base::IpPort> stun_servers_;
   StunClient stun_;
+  Hairpin hairpin_;
   std::map<std::string, Carrier> carriers_;
   base::Gauge& carried_;
   base::Counter &to_tcp_, &to_udp_;

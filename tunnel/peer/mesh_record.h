@@ -78,6 +78,11 @@ class MeshNode::Record final : public PeerEnv {
     auto reply = exports.on_request(b, mesh.loop_.now());
     return reply ? *reply : ControlBody(Ack{});
   }
+  void ask_outside() override { mesh.ask_stun_now(); }
+  void on_port_step(int step) override {
+    mesh.node_.port_step = step;
+    mesh.publish_candidates();
+  }
   void log(base::LogLevel level, const std::string& text) override {
     if (level == base::LogLevel::info) EM_LOG(info, "tunnel", "{}", text);
     else EM_LOG(warn, "tunnel", "{}", text);
@@ -94,6 +99,7 @@ class MeshNode::Record final : public PeerEnv {
   PeerId id;
   PeerHint hint;
   bool hinted = false;
+  std::vector<base::IpPort> lan;      // heard there on a link of this node
   bool conflict = false;              // its addresses are claimed by somebody else too: not routed
   std::string conflict_why;
   bool told_up = false;

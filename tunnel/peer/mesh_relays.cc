@@ -167,16 +167,14 @@ void MeshNode::drive_stun() {
   bool lost = stun_.set_servers(std::move(servers));
   for (const auto& ask : stun_.tick(now)) data_->send({ask.server, {}, 0}, make_stun_request(ask.id));
   if (stun_.is_news(now) || lost) publish_candidates();
+  if (auto ask = hairpin_.tick(now)) data_->send({ask->to, {}, 0}, make_stun_request(ask->id));
 }
 
 void MeshNode::on_stun(const PathAddr& from, base::ByteView b) {
   auto m = parse_stun(b);
   if (!m) return;
-  if (from.socket == 0 && on_udp_answer(*m)) return;
-  if (from.socket == 0) {
-    if (stun_.on_answer(from.remote, *m, loop_.now())) publish_candidates();
-    return;
-  }
+  if (from.socket == 0 && (hairpin_.on_message(*m) || on_udp_answer(*m))) return;
+  if (from.socket == 0 && stun_.on_answer(from.remote, *m, loop_.now())) return publish_candidates();
   for (auto& [name, r] : peers_)
     if (r->machine.on_stun(from.socket, *m, loop_.now())) return;
 }
@@ -194,6 +192,10 @@ NatView MeshNode::nat() const {
   for (const auto& a : stun_.mapped()) v.outside.push_back(a.str());
   for (const auto& a : stun_.answering()) v.servers.push_back(a.str());
   for (const auto& h : hosts_) v.hosts.push_back(h.at.str());
+  if (hairpin_.works()) v.hairpin = *hairpin_.works() ? "yes" : "no";
+  v.ipv6 = std::any_of(hosts_.begin(), hosts_.end(), [](const Candidate& h) { return h.at.ip.is_v6() && !h.at.ip.is_private(); });
+  v.link_mtu = int(node_.link_mtu);
+  for (const auto& i : signal_.relays()) v.relays.push_back({i.name, i.signal_address.str(), i.connected, i.connected ? "" : i.trouble});
   for (const auto& [relay, c] : carriers_)
     if (c.in_use && c.socket != 0) v.relays_by_tcp.push_back(relay);
   for (const auto& [name, r] : peers_)
@@ -212,15 +214,25 @@ void MeshNode::set_host_candidates(std::vector<Candidate> hosts) {
   publish_candidates();
 }
 
+void MeshNode::set_mapped(std::optional<base::IpPort> at) {
+  if (at == mapped_) return;
+  mapped_ = at;
+  publish_candidates();
+}
+
 void MeshNode::publish_candidates() {
   std::vector<Candidate> all;
   for (const auto& a : config_.advertise) all.push_back({CandidateKind::advertised, a});
+  if (mapped_ && !mapped_->ip.is_private() && may_check(*mapped_, config_.node.rules)) all.push_back({CandidateKind::advertised, *mapped_});
   for (const auto& at : stun_.mapped()) all.push_back({CandidateKind::srflx, at});
   all.insert(all.end(), hosts_.begin(), hosts_.end());
   all = bounded(std::move(all));
   NatClass nat = stun_.nat(own_addresses());
+  if (node_.outside && stun_.outside() && node_.outside->ip != stun_.outside()->ip) node_.port_step = 0;  // another NAT
+  if (nat.mapping == NatMapping::endpoint && nat.delta == 0) nat.delta = node_.port_step;
   node_.outside = stun_.outside();
   node_.stun_servers = stun_.answering();
+  hairpin_.set_outside(nat.mapping == NatMapping::none ? std::nullopt : node_.outside, loop_.now());
   if (all == node_.candidates && nat == node_.nat) return;
   if (nat != node_.nat && nat.mapping != NatMapping::unknown) EM_LOG(info, "tunnel", "NAT of this node: {}{}", nat.str(), node_.outside ? ", seen at " + node_.outside->str() : "");
   node_.nat = nat;

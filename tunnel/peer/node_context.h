@@ -8,8 +8,8 @@
 #include "base/core/limits.h"
 #include "base/core/metrics.h"
 #include "tunnel/path/candidates.h"
-#include "tunnel/punch/ladder.h"
 #include "tunnel/punch/probe_budget.h"
+#include "tunnel/punch/puncher.h"
 #include "tunnel/session/handshake.h"
 #include "tunnel/session/keysets.h"
 
@@ -46,6 +46,7 @@ struct NodeContext {
   NatClass nat;                             // of this node, as relays see it
   std::optional<base::IpPort> outside;      // its IPv4 address there
   std::vector<base::IpPort> stun_servers;   // that answer
+  int port_step = 0;                        // of a hard NAT's new mappings, found out by a look before a birthday
   bool has_birthday = false;                // one at a time
   ProbeBudget probes;
   base::Counter& punched(PunchRung rung, bool direct, const NatClass& a, const NatClass& b) {
@@ -53,6 +54,10 @@ struct NodeContext {
                        : a.is_hard() && b.is_hard() ? "hard-hard" : a.is_hard() || b.is_hard() ? "easy-hard" : "easy-easy";
     return metrics_.counter("edgemeshd_tunnel_punches_total", "Attempts at a direct path that this side drove, by rung, result and the NATs of the pair.",
                             {{"rung", to_string(rung)}, {"result", direct ? "direct" : "failed"}, {"nats", pair}});
+  }
+  base::Counter& birthday_skipped(BirthdaySkip why) {
+    return metrics_.counter("edgemeshd_tunnel_birthdays_skipped_total",
+                            "Birthdays not played because a relay no longer saw this node as it did.", {{"why", to_string(why)}});
   }
   size_t half_open = 0;
   base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &rejected, &black_holes;

@@ -54,6 +54,8 @@ class PeerEnv {  // what a PeerMachine asks of its owner; outlives it
   // What opens the door to this peer from now on; it has it too.
   virtual void on_secret(const ResumeSecret&) = 0;
   virtual ControlBody on_request(const ControlBody&) = 0;
+  virtual void ask_outside() = 0;           // relays, where this node is seen now
+  virtual void on_port_step(int step) = 0;  // new mappings of this node's NAT go up by that
   virtual void log(base::LogLevel, const std::string&) = 0;
 };
 
@@ -72,6 +74,7 @@ class PeerMachine : private PunchEnv {
   void want(base::Instant now);      // interest: a session soon
   void call_again(base::Instant now);  // had a session with our earlier process, and may still use it: one handshake, if it is there
   void set_advertised(const std::vector<base::IpPort>&, base::Instant now);
+  void set_lan(const std::vector<base::IpPort>&, base::Instant now);  // heard there on a link of this node
   void deny(const std::string& why); // drops keys and paths; nothing is accepted until allow()
   void allow() { denied_ = false; }
 
@@ -138,7 +141,7 @@ class PeerMachine : private PunchEnv {
   void send_sealed(const PathAddr&, PacketType, base::ByteView plain);
   void send_report();
   CheckAck feedback() const;
-  bool take_candidates(const std::vector<Candidate>&, const NatClass&);
+  bool take_candidates(std::vector<Candidate>, const NatClass&);
   void tell_candidates();
   // peer_mtu.cc
   void use_mtu_of_path();
@@ -164,6 +167,9 @@ class PeerMachine : private PunchEnv {
   std::optional<base::IpPort> own_outside() const override;
   std::vector<base::IpPort> stun_servers() const override;
   void on_attempt(PunchRung, bool ok, base::Duration took) override;
+  void ask_outside() override { env_.ask_outside(); }
+  void on_port_step(int step) override { env_.on_port_step(step); }
+  void on_birthday_skipped(BirthdaySkip) override;
   // paths (peer_paths.cc)
   void drive_paths();
   void choose_path();
@@ -200,8 +206,8 @@ class PeerMachine : private PunchEnv {
   std::optional<PathAddr> door_path_;  // where the current session was made, until a path stands
   base::Instant door_check_{};
 
-  std::vector<Candidate> remote_candidates_;
-  std::vector<base::IpPort> advertised_;
+  std::vector<Candidate> told_candidates_, remote_candidates_;  // by the peer; with what else is known of it
+  std::vector<base::IpPort> advertised_, lan_;
   uint64_t hello_revision_ = 0, sent_revision_ = 0;  // of the own candidates: in the last hello; as the peer has them
   std::optional<PathAddr> active_;
   DataKeysPtr routed_keys_;

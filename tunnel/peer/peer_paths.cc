@@ -113,14 +113,22 @@ void PeerMachine::set_advertised(const std::vector<base::IpPort>& list, base::In
   now_ = now;
   if (advertised_ == list) return;
   advertised_ = list;
-  take_candidates(remote_candidates_, punch_.remote_nat());
+  take_candidates(told_candidates_, punch_.remote_nat());
+}
+
+void PeerMachine::set_lan(const std::vector<base::IpPort>& list, base::Instant now) {
+  now_ = next_ = now;
+  lan_ = list;
+  if (take_candidates(told_candidates_, punch_.remote_nat())) start_round();
 }
 
 // True: addresses are among them that were not known.
-bool PeerMachine::take_candidates(const std::vector<Candidate>& list, const NatClass& nat) {
+bool PeerMachine::take_candidates(std::vector<Candidate> list, const NatClass& nat) {
+  told_candidates_ = std::move(list);
   std::vector<Candidate> all;
   for (const auto& a : advertised_) all.push_back({CandidateKind::advertised, a});
-  for (const auto& c : list)
+  for (const auto& a : lan_) all.push_back({CandidateKind::host, a});
+  for (const auto& c : told_candidates_)
     if (may_check(c.at, node_.config.rules)) all.push_back(c);
   auto before = std::exchange(remote_candidates_, bounded(std::move(all)));
   bool news = std::any_of(remote_candidates_.begin(), remote_candidates_.end(),

@@ -99,4 +99,6 @@ void PeerMachine::on_attempt(PunchRung rung, bool ok, base::Duration took) {
   node_.punched(rung, ok, node_.nat, punch_.remote_nat()).add();
 }
 
+void PeerMachine::on_birthday_skipped(BirthdaySkip why) { node_.birthday_skipped(why).add(); }
+
 }  // namespace tunnel

@@ -17,13 +17,46 @@ struct PeerHint {
   bool operator==(const PeerHint&) const = default;
 };
 
+struct PortMappingView {          // of the tunnel's port at the router
+  bool enabled = false;           // tunnel.portMapping
+  std::string router;             // that is asked; "": none that could be
+  std::string outside, protocol;  // where it stands; "": it does not
+  bool is_public = false;         // outside; else another NAT lies behind the router
+  int64_t seconds_left = 0;
+  std::string trouble;  // why there is none, in words
+};
+
+struct RelayView {
+  std::string name, address;  // of signalling, as it was dialled
+  bool connected = false;
+  std::string trouble;  // why not, in words
+};
+
 struct NatView {  // of this node
   std::string mapping;                     // NatClass::str()
   std::vector<std::string> outside;        // addresses relays see it at
   std::vector<std::string> hosts, servers;  // own addresses; STUN servers that answer
   bool direct = true;                      // tunnel.directEnabled
   size_t peers_direct = 0, peers_relayed = 0;
+  PortMappingView port_mapping;
+  std::string hairpin = "unknown";         // yes|no|unknown: packets to the own outside address come back
+  bool ipv6 = false;                       // an address of the internet's IPv6
+  int link_mtu = 0;                        // the largest of the interfaces packets leave by
+  std::vector<RelayView> relays;           // of the configuration and of MeshNodes
   std::vector<std::string> relays_by_tcp;  // relays that do not answer over UDP and carry datagrams by TCP
+};
+
+struct LanView {  // what multicast DNS told
+  struct Node {
+    std::string name, interface;
+    std::vector<std::string> addresses;  // with the tunnel's UDP port
+    uint16_t signal_port = 0;
+    int64_t seconds_left = 0;
+  };
+  bool enabled = false;  // tunnel.lanDiscovery
+  std::vector<std::string> interfaces;
+  std::vector<Node> nodes;  // peers, the last heard first
+  size_t strangers = 0;     // heard, and none of this node's peers
 };
 
 struct AttemptView {

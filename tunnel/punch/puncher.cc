@@ -29,6 +29,11 @@ bool may_meet_nat(const base::IpAddr& ip) { return ip.is_v4() && !is_private(ip)
 
 }  // namespace
 
+const char* to_string(BirthdaySkip why) {
+  static constexpr const char* kNames[] = {"moved", "predictable", "unseen"};
+  return kNames[size_t(why)];
+}
+
 Puncher::Puncher(bool drives, const PunchRules& rules, PunchEnv& env, base::Rng& rng)
     : drives_(drives), rules_(rules), env_(env), rng_(rng), ladder_(rules, rng) {}
 
@@ -39,7 +44,12 @@ Puncher::~Puncher() {
 
 void Puncher::set_remote(std::vector<Candidate> list, NatClass nat) {
   remote_ = std::move(list);
+  bool counts_up = !remote_nat_.delta && nat.delta && rules_.predict;
   remote_nat_ = nat;
+  if (!counts_up || !own_ || rung_ != PunchRung::birthday) return;
+  end();  // the peer found out while it looked
+  sweep();
+  ladder_.start(now_);
 }
 
 void Puncher::want(base::Instant now) {
@@ -84,6 +94,7 @@ void Puncher::end() {
   rung_.reset();
   blind_ = false;
   gather_.reset();
+  aim_.reset();
   probes_.clear();
   if (std::exchange(has_birthday_, false)) env_.take_birthday(false);
 }
@@ -165,9 +176,7 @@ void Puncher::begin_own(PunchRung r) {
       if (!gather(2)) give_up();
       return;
     default:
-      births_++;
-      if (is_hard_side()) open_holes();
-      else tell(false, {}, [](bool) {});
+      look_first();
   }
 }
 
@@ -215,9 +224,10 @@ void Puncher::on_punch(const PunchNow& p, base::Instant now) {
       if (is_hard_side() && gather(2)) return;
       return give_up();
     default:
-      if (!p.candidates.empty()) return probe_ports(p.candidates[0].at.ip);
-      if (is_hard_side()) return open_holes();
-      return give_up();
+      if (p.candidates.empty() && !is_hard_side()) return give_up();
+      if (!p.candidates.empty()) aim_ = p.candidates[0].at.ip;
+      if (is_answer) return probe_ports(*aim_);  // the own side was looked at before it was announced
+      return look_first();
   }
 }
 
@@ -227,7 +237,6 @@ bool Puncher::begin_following(const PunchNow& p) {
   has_birthday_ = false;
   begin(p.rung, life_of(p.rung, env_.path_rtt()) + kFollow);
   has_birthday_ = gamble;
-  births_ += gamble;
   round_ = p.round;
   return true;
 }
@@ -264,7 +273,7 @@ bool Puncher::gather(size_t servers) {
 void Puncher::ask_stun() {
   Gather& g = *gather_;
   if (g.tries == 0) rng_.fill(g.id);
-  if (g.tries++ >= kStunTries) return give_up();
+  if (g.tries++ >= kStunTries) return rung_ == PunchRung::birthday ? skip_birthday(BirthdaySkip::unseen) : give_up();
   g.due = now_ + std::max(kStunRepeat, env_.path_rtt());
   env_.send_stun({g.servers[g.mapped.size()], {}, 0, g.socket}, g.id);
 }
@@ -281,6 +290,7 @@ bool Puncher::on_stun(uint32_t socket, const StunMessage& m, base::Instant now) 
 
 void Puncher::on_gathered() {
   if (rung_ == PunchRung::predict) return open_predicted();
+  if (rung_ == PunchRung::birthday) return on_looked();
   Gather g = *std::exchange(gather_, std::nullopt);
   Candidate seen{CandidateKind::srflx, g.mapped.back()};
   if (own_) return tell(false, {seen}, [](bool) {});
@@ -312,17 +322,58 @@ void Puncher::open_predicted() {
 
 // ---- birthday
 
+// The easy side asks from its own port, one server: that is the address the other side's holes are for.
+void Puncher::look_first() {
+  auto servers = env_.stun_servers();
+  if (servers.empty()) return skip_birthday(BirthdaySkip::unseen);
+  if (is_hard_side()) {
+    if (!gather(std::min<size_t>(servers.size(), 2))) skip_birthday(BirthdaySkip::unseen);
+    return;
+  }
+  gather_ = Gather{};
+  gather_->servers = {servers[0]};
+  gather_->due = now_;
+  ask_stun();
+}
+
+void Puncher::on_looked() {
+  Gather g = *std::exchange(gather_, std::nullopt);
+  auto own = env_.own_outside();
+  bool hard = is_hard_side();
+  bool moved = !own || (hard ? own->ip != g.mapped.back().ip : *own != g.mapped.back());
+  if (moved) return skip_birthday(BirthdaySkip::moved);
+  if (hard && g.servers.size() == 2) {
+    bool same_port = g.mapped[0] == g.mapped[1] && g.servers[0].ip != g.servers[1].ip;
+    int step = env_.own_nat().delta ? 0 : port_step({g.mapped[0].port, g.mapped[1].port});  // known before: then prediction has failed
+    if (step && rules_.predict) env_.on_port_step(step);
+    if (same_port || (step && rules_.predict)) return skip_birthday(BirthdaySkip::predictable);
+  }
+  births_++;
+  if (hard) open_holes(g.socket);
+  else if (aim_) probe_ports(*aim_);
+  else tell(false, {}, [](bool) {});
+}
+
+void Puncher::skip_birthday(BirthdaySkip why) {
+  env_.on_birthday_skipped(why);
+  bool anew = own_ && why == BirthdaySkip::predictable && env_.own_nat().delta;
+  if (why != BirthdaySkip::unseen) env_.ask_outside();
+  if (own_) anew ? ladder_.start(now_) : ladder_.failed(now_);
+  end();
+  sweep();
+}
+
 // One short packet from each socket: as many holes, at ports nobody knows, all for the peer's one address.
-void Puncher::open_holes() {
+void Puncher::open_holes(uint32_t first_socket) {
   auto to = outside();
   auto own = env_.own_outside();
   if (!to || !own) return give_up();
   uint8_t ttl = births_ % 2 ? kShortTtl : kLongerTtl;
   base::Instant at = now_;
   for (size_t i = 0; i < rules_.birthday_sockets; i++) {
-    auto socket = env_.open_socket();
+    auto socket = i == 0 ? std::optional(first_socket) : env_.open_socket();
     if (!socket) break;
-    sockets_.push_back(*socket);
+    if (i > 0) sockets_.push_back(*socket);
     for (base::Duration again : {base::Duration{0}, kHolesAgain}) probes_.insert({at + again, {{*to, {}, 0, *socket}, ttl, true}});
     at += kHoleGap;
   }

@@ -8,6 +8,9 @@
 //   predict   the side whose ports go up in steps opens from a new socket right after asking two servers for its address, and
 //             tells the ports that come next; the other sends to each.
 //   birthday  the hard side opens from many sockets; the other sends to random ports of its address, 200 per second.
+//             Before that each side asks a relay where it is seen now: the hard one from a new socket, by two servers. An address that
+//             changed, a port that no longer depends on the server, ports that count up after all, or no answer, and the game is not
+//             played: hundreds of packets would go where nobody is, and what was learned is told to the peer and used at once.
 //
 // Every probe is a sealed CHECK, so only the peer can answer. Without any path (no relay) both send at fixed moments and hope.
 // Limits: five packets to a destination that is silent and the node's ProbeBudget; a birthday is one at a time per node.
@@ -24,6 +27,9 @@
 #include "tunnel/stun/stun.h"
 
 namespace tunnel {
+
+enum class BirthdaySkip : uint8_t { moved, predictable, unseen };
+const char* to_string(BirthdaySkip);
 
 class PunchEnv {  // outlives the Puncher
  public:
@@ -43,6 +49,9 @@ class PunchEnv {  // outlives the Puncher
   virtual std::optional<base::IpPort> own_outside() const = 0;  // IPv4, as relays see it
   virtual std::vector<base::IpPort> stun_servers() const = 0;  // that answer; IPv4, best two of different address
   virtual void on_attempt(PunchRung, bool ok, base::Duration took) = 0;
+  virtual void ask_outside() = 0;           // what relays said of the own address is old: ask them all again
+  virtual void on_port_step(int step) = 0;  // new mappings of the own NAT go up by that: its class says so from now on
+  virtual void on_birthday_skipped(BirthdaySkip) = 0;
 };
 
 class Puncher {
@@ -92,7 +101,10 @@ class Puncher {
   void ask_stun();
   void on_gathered();
   void open_predicted();
-  void open_holes();
+  void look_first();
+  void on_looked();
+  void skip_birthday(BirthdaySkip);
+  void open_holes(uint32_t first_socket);
   void probe_ports(const base::IpAddr&);
   void probe(const std::vector<base::IpPort>&, uint32_t socket, std::initializer_list<int> moments_ms, uint8_t ttl);
   std::vector<base::IpPort> targets(bool behind_nat) const;
@@ -116,6 +128,7 @@ class Puncher {
   bool has_birthday_ = false;
   uint32_t round_ = 0;
   size_t births_ = 0;
+  std::optional<base::IpAddr> aim_;  // of a birthday: where the hard side is
   base::Instant began_{}, until_{};
   std::multimap<base::Instant, Probe> probes_;
   std::optional<Gather> gather_;

@@ -47,6 +47,9 @@ struct Lab final : PunchEnv {
   std::optional<base::IpPort> own_outside() const override { return at("203.0.113.1:5000"); }
   std::vector<base::IpPort> stun_servers() const override { return {kStunOne, kStunTwo}; }
   void on_attempt(PunchRung r, bool ok, base::Duration) override { attempts.push_back({r, ok}); }
+  void ask_outside() override { asked_outside++; }
+  void on_port_step(int step) override { nat.delta = step; }
+  void on_birthday_skipped(BirthdaySkip why) override { skipped.push_back(why); }
 
   void run(base::Duration d) {
     for (base::Instant end = now + d; now < end; now += 5ms) puncher.tick(now);
@@ -54,6 +57,17 @@ struct Lab final : PunchEnv {
   void answer_stun(const base::IpPort& mapped) {
     auto [to, id] = stun.back();
     EXPECT_TRUE(puncher.on_stun(to.socket, {StunType::success, id, mapped}, now));
+  }
+  // What the two relays see of the new socket: another port each, as a random symmetric NAT does.
+  void look_hard() {
+    answer_stun(at("203.0.113.1:41000"));
+    answer_stun(at("203.0.113.1:52000"));
+  }
+  void climb_to_birthday() {  // a driver whose plain attempt fails
+    puncher.want(now);
+    run(10ms);
+    answer(true);
+    run(720ms);
   }
   std::vector<Sent> to(const base::IpPort& a) const {
     std::vector<Sent> out;
@@ -75,6 +89,8 @@ struct Lab final : PunchEnv {
   std::vector<std::pair<base::Duration, PunchNow>> told;
   std::function<void(bool)> answer;
   std::vector<std::pair<PunchRung, bool>> attempts;
+  std::vector<BirthdaySkip> skipped;
+  size_t asked_outside = 0;
   Puncher puncher;
 };
 
@@ -126,6 +142,7 @@ TEST(Puncher, AFreshPortIsOpenedShortBeforeThePeerIsToldOfIt) {
 TEST(Puncher, TheSocketThatWonStaysTheOthersGo) {
   Lab lab(false, kHard, kEasy);
   lab.puncher.on_punch({2, PunchRung::birthday, false, {}}, lab.now);
+  lab.look_hard();
   lab.run(200ms);
   EXPECT_EQ(lab.open.size(), lab.rules.birthday_sockets);
   lab.used = 17;
@@ -174,6 +191,7 @@ TEST(Puncher, TheEasySideSendsToThePredictedPortsFromItsOwnPort) {
 TEST(Puncher, ABirthdayIsTwoHundredRandomPortsASecondAndEnds) {
   Lab lab(false, kEasy, kHard);
   lab.puncher.on_punch({3, PunchRung::birthday, true, {{CandidateKind::srflx, at("203.0.113.9:1")}}}, lab.now);
+  lab.answer_stun(at("203.0.113.1:5000"));
   lab.run(1s);
   EXPECT_GE(lab.probes.size(), 190u);
   EXPECT_LE(lab.probes.size(), 205u);
@@ -195,6 +213,110 @@ TEST(Puncher, OneBirthdayAtATimePerNode) {
   lab.run(1s);
   EXPECT_TRUE(lab.probes.empty());
   EXPECT_TRUE(lab.birthday);
+}
+
+TEST(Puncher, BeforeABirthdayARelayIsAskedFromTheOwnPortOrANewOne) {
+  Lab easy(false, kEasy, kHard);
+  easy.puncher.on_punch({3, PunchRung::birthday, true, {{CandidateKind::srflx, kPeer}}}, easy.now);
+  easy.run(100ms);
+  ASSERT_EQ(easy.stun.size(), 1u);
+  EXPECT_EQ(easy.stun[0].first.socket, 0u);
+  EXPECT_TRUE(easy.probes.empty()) << "nothing is played before the answer";
+  easy.answer_stun(at("203.0.113.1:5000"));
+  easy.run(100ms);
+  EXPECT_GE(easy.probes.size(), 15u);
+
+  Lab hard(true, kHard, kEasy);
+  hard.climb_to_birthday();
+  ASSERT_EQ(hard.stun.size(), 1u);
+  EXPECT_NE(hard.stun[0].first.socket, 0u);
+  EXPECT_EQ(hard.open.size(), 1u);
+  hard.look_hard();
+  hard.run(50ms);
+  EXPECT_EQ(hard.open.size(), hard.rules.birthday_sockets) << "the socket that asked is one of them";
+  EXPECT_EQ(hard.told.back().second.candidates.at(0).at, at("203.0.113.1:5000"));
+  EXPECT_TRUE(hard.skipped.empty());
+}
+
+TEST(Puncher, ABirthdayIsNotPlayedWhenTheAddressChanged) {
+  Lab easy(true, kEasy, kHard);
+  easy.climb_to_birthday();
+  easy.answer_stun(at("203.0.113.1:5001"));
+  easy.run(100ms);
+  EXPECT_EQ(easy.skipped, std::vector{BirthdaySkip::moved});
+  EXPECT_EQ(easy.told.back().second.rung, PunchRung::plain) << "nothing was announced";
+  EXPECT_GE(easy.asked_outside, 1u);
+
+  Lab hard(false, kHard, kEasy);
+  hard.puncher.on_punch({2, PunchRung::birthday, false, {}}, hard.now);
+  hard.answer_stun(at("203.0.113.77:41000"));
+  hard.answer_stun(at("203.0.113.77:52000"));
+  hard.run(1s);
+  EXPECT_EQ(hard.skipped, std::vector{BirthdaySkip::moved});
+  EXPECT_TRUE(hard.probes.empty());
+  EXPECT_TRUE(hard.open.empty());
+  EXPECT_FALSE(hard.birthday) << "another peer may play";
+}
+
+TEST(Puncher, PortsThatCountUpAfterAllArePredicted) {
+  Lab lab(true, kHard, kEasy);
+  lab.climb_to_birthday();
+  lab.answer_stun(at("203.0.113.1:41000"));
+  lab.answer_stun(at("203.0.113.1:41002"));
+  EXPECT_EQ(lab.skipped, std::vector{BirthdaySkip::predictable});
+  EXPECT_EQ(lab.nat.delta, 2);
+  EXPECT_TRUE(lab.puncher.sockets() <= 1);
+  lab.run(10ms);
+  lab.answer(true);
+  lab.run(720ms);  // plain once more
+  lab.answer_stun(at("203.0.113.1:41004"));
+  lab.answer_stun(at("203.0.113.1:41006"));
+  EXPECT_EQ(lab.told.back().second.rung, PunchRung::predict);
+  EXPECT_EQ(lab.told.back().second.candidates.at(0).at, at("203.0.113.1:41008"));
+}
+
+// The side that finds out is not the one that climbs: it tells by its class, and the driver does not wait for the end of its game.
+TEST(Puncher, ADriverThatHearsOfCountingPortsPredictsAtOnce) {
+  Lab lab(true, kEasy, kHard);
+  lab.climb_to_birthday();
+  lab.answer_stun(at("203.0.113.1:5000"));
+  lab.run(50ms);
+  ASSERT_EQ(lab.told.back().second.rung, PunchRung::birthday);
+  lab.puncher.set_remote({{CandidateKind::srflx, kPeer}}, kCounting);
+  EXPECT_FALSE(lab.birthday);
+  lab.run(10ms);
+  lab.answer(true);
+  lab.run(750ms);
+  EXPECT_EQ(lab.told.back().second.rung, PunchRung::predict);
+}
+
+TEST(Puncher, CountingPortsThatPredictionMissedAreGambledFor) {
+  Lab lab(false, kCounting, kEasy);
+  lab.puncher.on_punch({2, PunchRung::birthday, false, {}}, lab.now);
+  lab.answer_stun(at("203.0.113.1:41000"));
+  lab.answer_stun(at("203.0.113.1:41001"));
+  lab.run(50ms);
+  EXPECT_EQ(lab.open.size(), lab.rules.birthday_sockets);
+  EXPECT_TRUE(lab.skipped.empty());
+}
+
+TEST(Puncher, ANatThatBecameFriendlyNeedsNoBirthday) {
+  Lab lab(false, kHard, kEasy);
+  lab.puncher.on_punch({2, PunchRung::birthday, false, {}}, lab.now);
+  lab.answer_stun(at("203.0.113.1:41000"));
+  lab.answer_stun(at("203.0.113.1:41000"));
+  EXPECT_EQ(lab.skipped, std::vector{BirthdaySkip::predictable});
+  EXPECT_EQ(lab.asked_outside, 1u) << "its class is asked for anew";
+}
+
+TEST(Puncher, WithoutARelaysWordNoBirthday) {
+  Lab lab(true, kHard, kEasy);
+  lab.climb_to_birthday();
+  lab.run(3s);
+  ASSERT_FALSE(lab.skipped.empty());
+  EXPECT_EQ(lab.skipped[0], BirthdaySkip::unseen);
+  EXPECT_LE(lab.open.size(), 1u);
+  EXPECT_EQ(lab.to(kPeer).size(), 5u) << "those of the plain attempt";
 }
 
 // What an enrolled node may make us send packets to is its own address and nothing else.

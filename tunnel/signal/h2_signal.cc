@@ -112,8 +112,8 @@ class Impl final : public H2Signal {
     for (auto& [key, p] : places_) {
       if (!p->is_relay) continue;
       const Conn* c = ready_conn(p->conn);
-      RelayInfo i{p->name, p->addresses[0], {}, c != nullptr};
-      if (c) i = {c->peer, relay_udp_of(*c), c->conn->rtt(), true, c->conn->hello().takes_records()};
+      RelayInfo i{p->name, p->addresses[0], {}, false, false, p->addresses[0], p->trouble};
+      if (c) i = {c->peer, relay_udp_of(*c), c->conn->rtt(), true, c->conn->hello().takes_records(), c->remote, ""};
       out.push_back(std::move(i));
     }
     return out;
@@ -154,8 +154,13 @@ class Impl final : public H2Signal {
     addresses_ = std::move(a);
     auto is_peer = [](const Place& p) { return !p.is_relay && !p.is_for_records; };
     std::erase_if(places_, [&](auto& e) { return is_peer(*e.second) && !addresses_.contains(e.second->name); });
-    for (auto& [key, p] : places_)
-      if (is_peer(*p)) p->addresses = addresses_[p->name];
+    for (auto& [key, p] : places_) {
+      if (!is_peer(*p) || p->addresses == addresses_[p->name]) continue;
+      p->addresses = addresses_[p->name];
+      p->next_address = 0;
+      p->backoff.reset();
+      if (p->conn == 0 && p->retry->armed()) p->retry->arm(base::Duration{0});  // where it is now: not when the old place is due
+    }
     routes_changed();
   }
 

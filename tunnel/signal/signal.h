@@ -37,6 +37,8 @@ struct RelayInfo {
   std::chrono::nanoseconds rtt{0};
   bool connected = false;
   bool takes_records = false;  // want_records() may be asked of it
+  base::IpPort signal_address;  // TCP: of the connection, or where it is dialled
+  std::string trouble;          // why it is not connected, in words; "": nothing known
 };
 
 class Signal {

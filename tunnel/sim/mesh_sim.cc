@@ -13,7 +13,8 @@ constexpr base::Duration kSignalDelay = 20ms;
 
 bool SimSignal::has_route(const std::string& node) const {
   auto it = sim_.nodes_.find(node);
-  return (sim_.is_any_relay_alive() || sim_.direct_signal) && it != sim_.nodes_.end() && it->second.mesh;
+  bool found = sim_.dialled_.contains({name_, node}) || sim_.dialled_.contains({node, name_});
+  return (sim_.is_any_relay_alive() || sim_.direct_signal || found) && it != sim_.nodes_.end() && it->second.mesh;
 }
 
 void SimSignal::send(const std::string& to, SignalKind kind, base::ByteView b) {
@@ -293,6 +294,7 @@ void MeshSim::start(const std::string& name) {
   n.data->hooks_ = {[m](const PathAddr& from, base::ByteVec b) { m->on_control(from, b); }, [m](uint32_t i) { m->on_first_data(i); },
                     [m](PeerId id) { m->on_wanted(id); }, {}};
   m->attach(n.data.get());
+  if (n.spec.lan) start_lan(name);
   m->set_host_candidates({{CandidateKind::host, {n.host->ip(), kPort}}});
   std::vector<PeerHint> hints;
   for (const auto& [other, o] : nodes_)
@@ -301,8 +303,56 @@ void MeshSim::start(const std::string& name) {
   tell_routes();
 }
 
+void MeshSim::start_lan(const std::string& name) {
+  Node& n = nodes_.at(name);
+  const base::IpPort group{*base::IpAddr::parse("224.0.0.251"), 5353};
+  LanDiscovery::Hooks hooks;
+  hooks.send = [&n, group](int, base::ByteView b) { n.lan_socket->send(group, b); };
+  hooks.is_peer = [this](LanTag t) {
+    return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& o) { return lan_tag({}, "mesh.sim", o.first) == t; });
+  };
+  hooks.on_found = [this, name, &n](LanTag t) {
+    for (auto& [other, o] : nodes_) {
+      if (lan_tag({}, "mesh.sim", other) != t) continue;
+      auto at = n.lan->udp_at(t);
+      at.empty() ? (void)dialled_.erase({name, other}) : (void)dialled_.insert({name, other});
+      n.mesh->set_lan(other, at);
+      if (n.signal->routes) n.signal->routes();
+      if (o.signal && o.signal->routes) o.signal->routes();
+    }
+  };
+  n.lan = std::make_unique<LanDiscovery>(LanDiscovery::Config{{lan_tag({}, "mesh.sim", name)}, kPort, kPort}, std::move(hooks), rng,
+                                         *n.metrics);
+  n.lan_socket = n.host->bind(5353, [this, &n](base::IpPort from, base::ByteView b) {
+    if (n.lan) n.lan->on_datagram(1, from, b, loop.now());
+  });
+  tell_own_addresses(name);
+  if (lan_tick_) return;
+  lan_tick_ = loop.timer([this] { look_around(); });
+  look_around();
+}
+
+void MeshSim::tell_own_addresses(const std::string& name) {
+  Node& n = nodes_.at(name);
+  base::IpAddr ip = n.host->ip();
+  if (n.mesh) n.mesh->set_host_candidates({{CandidateKind::host, {ip, kPort}}});
+  if (n.lan) n.lan->set_links({{1, "eth0", {ip}, {ip}, {*base::Cidr::parse(ip.str() + "/24")}}}, loop.now());
+}
+
+void MeshSim::look_around() {
+  for (auto& [name, n] : nodes_) {
+    if (!n.lan) continue;
+    if (!n.mesh->missing().empty()) n.lan->look(loop.now());
+    if (n.lan->next_deadline() <= loop.now()) n.lan->tick(loop.now());
+  }
+  lan_tick_->arm(10ms);
+}
+
 void MeshSim::kill(const std::string& name) {
   Node& n = nodes_.at(name);
+  n.lan.reset();
+  n.lan_socket.reset();
+  std::erase_if(dialled_, [&](const auto& d) { return d.first == name; });
   if (n.mesh) n.mesh->attach(nullptr);  // kill -9: nothing is said to anybody
   n.data.reset();
   n.mesh.reset();
@@ -317,6 +367,7 @@ bool MeshSim::ends_clean() {
   }
   relay_tick_.reset();
   pump_timer_.reset();
+  lan_tick_.reset();
   loop.run_for(1s);  // what is under way arrives nowhere
   flying_.clear();
   return loop.run_until_idle(0s);

@@ -10,6 +10,7 @@
 #include "base/sim/jumping_loop.h"
 #include "base/sim/sim_loop.h"
 #include "base/sim/sim_net.h"
+#include "tunnel/lan/lan_discovery.h"
 #include "tunnel/peer/mesh_node.h"
 #include "tunnel/relay/relay_server.h"
 #include "tunnel/session/replay_window.h"
@@ -107,6 +108,7 @@ class MeshSim {
     bool direct = true;
     RekeyLimits rekey;
     std::optional<base::IpAddr> overlay;  // none: one of its own
+    bool lan = false;                     // finds and is found by multicast on its LAN; signalling reaches what was found
   };
   void add(const std::string& name, NodeSpec);
   void start(const std::string& name);   // the daemon: again after kill() with a new instance
@@ -130,6 +132,9 @@ class MeshSim {
   PeerView view(const std::string& a, const std::string& b) const;
   // The receive indices of the peer that a seals with for b, and those at which a receives from b.
   std::string keys(const std::string& a, const std::string& b) const;
+  const LanDiscovery* lan(const std::string& n) const { return nodes_.at(n).lan.get(); }
+  // What a move of the host means to a daemon: netlink tells it.
+  void tell_own_addresses(const std::string& name);
   base::SimHost& host(const std::string& n) { return *nodes_.at(n).host; }
   MeshNode& mesh(const std::string& n) { return *nodes_.at(n).mesh; }
   size_t open_sockets(const std::string& n) const { return nodes_.at(n).data->open_sockets(); }
@@ -160,6 +165,8 @@ class MeshSim {
     std::unique_ptr<SimSignal> signal;
     std::unique_ptr<SimDataPlane> data;
     std::unique_ptr<MeshNode> mesh;
+    std::unique_ptr<base::SimSocket> lan_socket;
+    std::unique_ptr<LanDiscovery> lan;
   };
   struct Got {
     base::Instant sent;
@@ -173,6 +180,8 @@ class MeshSim {
     std::unique_ptr<RelayServer> server;
   };
   void boot(Relay&);
+  void start_lan(const std::string& name);
+  void look_around();
   void pump();
   void delivered_inner(const std::string& at, const std::string& certified_sender, base::ByteView text);
   void later(base::Duration, std::function<void()>);
@@ -182,9 +191,10 @@ class MeshSim {
   std::map<std::string, Node> nodes_;
   std::vector<std::unique_ptr<Relay>> relays_;
   base::Metrics relay_metrics_;
-  std::unique_ptr<base::Timer> relay_tick_, pump_timer_;
+  std::unique_ptr<base::Timer> relay_tick_, pump_timer_, lan_tick_;
   std::map<uint64_t, std::unique_ptr<base::Timer>> flying_;
   uint64_t flights_ = 0, numbers_ = 0, streams_ = 0;
+  std::set<std::pair<std::string, std::string>> dialled_;  // who found whom on a LAN
   std::set<std::pair<std::string, std::string>> talks_;
   std::map<std::pair<std::string, std::string>, base::Instant> last_sent_seen_;  // (from, to): sending time of the newest that arrived
   std::set<std::pair<std::string, uint64_t>> seen_;

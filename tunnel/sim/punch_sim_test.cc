@@ -74,6 +74,35 @@ TEST(PunchSim, RandomPortsAreFoundByABirthday) {
   expect("address", poisonable(), hard(NatRule::address), "birthday", 20s);
 }
 
+// The second relay is asked so much later that the NAT looks random: the look before the birthday finds that it counts.
+TEST(PunchSim, PortsThatCountUpAfterAllArePredictedInsteadOfGambledFor) {
+  for (uint64_t seed = 1; seed <= 5; seed++)
+    for (bool swapped : {false, true}) {
+      MeshSim s(seed);
+      s.add_relay();
+      s.set_relay(false, 1);
+      base::NatSpec a = swapped ? counting() : easy(), b = swapped ? easy() : counting();
+      a.public_ip = ip("198.51.100.1"), b.public_ip = ip("198.51.100.2");
+      s.add("a", {.nat = a, .ip = ip("192.168.1.10")});
+      s.add("b", {.nat = b, .ip = ip("192.168.2.10")});
+      auto& neighbour = s.net.nat_host("neighbour", ip("192.168.9.9"), swapped ? a : b);
+      auto busy = neighbour.bind(4000, [](base::IpPort, base::ByteView) {});
+      s.start("a");
+      s.start("b");
+      s.run_for(1s);
+      for (uint16_t port = 5000; port < 5100; port++) busy->send({ip("203.0.113.77"), port}, base::as_bytes("x"));
+      s.run_for(100ms);
+      s.set_relay(true, 1);
+      s.run_for(1s);
+      s.talk("a", "b");
+      EXPECT_TRUE(s.loop.run_until([&] { return s.is_direct("a", "b") && s.is_direct("b", "a"); }, 8s)) << seed << swapped;
+      std::string rung = s.view("a", "b").rung + s.view("b", "a").rung;
+      EXPECT_NE(rung.find("predict"), std::string::npos) << rung << " " << seed << swapped;
+      std::string metrics = s.metrics("a").render() + s.metrics("b").render();
+      EXPECT_NE(metrics.find("edgemeshd_tunnel_birthdays_skipped_total{why=\"predictable\"} 1\n"), std::string::npos) << seed << swapped;
+    }
+}
+
 TEST(PunchSim, TwoHardNatsStayOnTheRelayAndTalk) {
   Pair p(3, hard(), counting());
   base::Instant since = p.sim.loop.now();
