@@ -68,6 +68,7 @@ Result<void> Daemon::start_tunnel() {
   c.relay_bytes_per_s_per_node = t.relay.bandwidth.count;
   c.direct = t.direct_enabled;
   c.punch = {t.punch.plain, t.punch.fresh_ports, t.punch.predict, t.punch.birthday, t.punch.birthday_sockets};
+  c.rekey_after = t.rekey_after;
   c.native = t.native;
   c.own_pod_cidrs = t.pod_cidrs;
   c.interfaces_include = t.interfaces.include;

@@ -46,6 +46,7 @@ class Tunnel {
     uint64_t relay_bytes_per_s_per_node = 0;   // 0: no limit
     bool direct = true;                        // false: never punch, stay on the relay
     PunchRules punch;
+    base::Duration rekey_after = std::chrono::minutes(60);
     bool native = false;                       // route pod CIDRs
     std::vector<base::Cidr> own_pod_cidrs;
     std::vector<std::string> interfaces_include, interfaces_exclude;  // whose addresses are offered; include empty: all

@@ -146,6 +146,7 @@ struct TunnelConfig {
   InterfacesConfig interfaces;
   PunchConfig punch;
   bool direct_enabled = true;
+  Duration rekey_after = std::chrono::minutes(60);
 };
 
 struct AdminConfig {

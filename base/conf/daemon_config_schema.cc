@@ -245,7 +245,9 @@ Schema<TunnelConfig> tunnel_schema() {
       .field("podCIDRs", &TunnelConfig::pod_cidrs, "pod ranges of this node; must be permitted by its certificate")
       .group("interfaces", &TunnelConfig::interfaces, interfaces_schema())
       .group("punch", &TunnelConfig::punch, punch_schema())
-      .field("directEnabled", &TunnelConfig::direct_enabled, "whether direct paths are tried; false keeps everything on relays");
+      .field("directEnabled", &TunnelConfig::direct_enabled, "whether direct paths are tried; false keeps everything on relays")
+      .field("rekeyAfter", &TunnelConfig::rekey_after, "how long session keys are used before new ones are agreed; either side of a session may be the earlier",
+             {.min = 10 * kSecond, .max = 24 * 3600 * kSecond});
 }
 
 Schema<AdminConfig> admin_schema() {
