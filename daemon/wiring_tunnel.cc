@@ -83,9 +83,9 @@ void Daemon::update_peers() {
   if (!tunnel_) return;
   std::vector<tunnel::PeerHint> hints;
   for (const auto& [name, n] : builder_->table()->mesh_nodes()) {
-    if (name == config_.node_name || n.revoked) continue;
+    if (name == config_.node_name) continue;
     bool relay = std::count(n.roles.begin(), n.roles.end(), "relay");
-    hints.push_back({name, n.overlay_ips, n.advertise, n.pod_cidrs, relay});
+    hints.push_back({name, n.overlay_ips, n.advertise, n.pod_cidrs, relay, n.revoked});
   }
   tunnel_->set_peers(std::move(hints));
 }

@@ -11,6 +11,7 @@
 #include "tunnel/known_peers_file.h"
 #include "tunnel/node_files.h"
 #include "tunnel/peer/mesh_node.h"
+#include "tunnel/peer_census.h"
 #include "tunnel/relay_port.h"
 #include "tunnel/session/tls_channel.h"
 #include "tunnel/signal/h2_signal.h"
@@ -38,7 +39,8 @@ std::vector<base::Cidr> overlay_ranges(const std::vector<base::IpAddr>& own) {
 class TunnelImpl final : public Tunnel {
  public:
   TunnelImpl(Config c, Hooks h, base::Loop& loop, base::SocketStore& store, base::Rng& rng, base::Metrics& metrics)
-      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics) {}
+      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics),
+        frozen_(metrics.gauge("edgemeshd_mesh_nodes_frozen", "MeshNodes that are gone and still count, because too many went within a minute; anything but 0 is an alarm.")) {}
   ~TunnelImpl() override {
     c_.clock->keep();
     monitor_.reset();
@@ -85,6 +87,9 @@ class TunnelImpl final : public Tunnel {
   void set_peers(std::vector<PeerHint> peers) override {
     if (!mesh_) return;
     std::erase_if(peers, [&](const PeerHint& p) { return p.name == files_.identity.name; });
+    said_ = peers;
+    peers = census_.take(std::move(peers), loop_.now());
+    tell_census();
     std::map<std::string, std::vector<base::IpPort>> addresses;
     std::vector<H2Signal::RelayTarget> relays;
     auto add_relay = [&](const std::string& name, const base::IpPort& at) {
@@ -265,7 +270,17 @@ class TunnelImpl final : public Tunnel {
     certificates_.look();
     (void)files_.deny.follow();
     if (files_.deny.list().number() != denied_up_to_) apply_deny_list();
+    if (census_.is_due(loop_.now())) set_peers(said_);
     second_timer_->arm(kEverySecond);
+  }
+
+  void tell_census() {
+    size_t frozen = census_.frozen(), before = size_t(frozen_.value());
+    frozen_.set(int64_t(frozen));
+    if (frozen > before)
+      EM_LOG(error, "tunnel", "{} of {} MeshNodes disappeared within a minute: they count until they are back. If they are meant to be gone, restart this daemon; "
+             "to shut a node out, deny it: edgemeshctl ca deny", frozen, census_.known_before());
+    else if (frozen == 0 && before > 0) EM_LOG(info, "tunnel", "the MeshNodes that had disappeared are back");
   }
 
   void apply_deny_list() {
@@ -320,6 +335,9 @@ class TunnelImpl final : public Tunnel {
   std::unique_ptr<MeshNode> mesh_;
   std::unique_ptr<base::netlink::NetlinkMonitor> monitor_;
   std::unique_ptr<base::Timer> refresh_timer_, second_timer_;
+  PeerCensus census_;
+  std::vector<PeerHint> said_;  // by the source, last
+  base::Gauge& frozen_;
   uint64_t denied_up_to_ = 0;  // number of the list that is in force everywhere here
 };
 
