@@ -1,6 +1,7 @@
 // Daemon: the modules and what connects them. Built in start() in the order of the data's way, torn down in reverse. Each
 // module knows only its own interface; who talks to whom is written here (wiring*.cc) and nowhere else.
 #pragma once
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -37,6 +38,7 @@ namespace edgemeshd {
 extern const char* const kVersion;
 inline constexpr uint32_t kSocketMark = 0x00040000;  // SO_MARK bit of the daemon's own sockets
 inline constexpr uint16_t kProxyPort = 15001;        // on the service address
+inline constexpr std::chrono::seconds kPeersComeBackWithin{60};  // after a start: until then their flows of before are not given up
 
 class Daemon {
  public:

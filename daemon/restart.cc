@@ -10,7 +10,6 @@ using base::Result;
 using namespace std::chrono_literals;
 
 static constexpr auto kHouseEvery = 30s;
-static constexpr auto kPeersComeBackWithin = 60s;
 static constexpr auto kEndMin = 2s;     // queries that wait for an upstream
 static constexpr auto kEndMax = 10min;  // connections in the proxy
 

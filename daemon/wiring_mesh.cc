@@ -79,6 +79,7 @@ Result<void> Daemon::start_proxy() {
     if (tunnel_) tunnel_->write_tun(packet);
     else if (device_) device_->write_tun(packet);
   };
+  hold.awaited = [this](const edgemesh::FrontendKey& key) { return loop_.now() - started_ < kPeersComeBackWithin && !discovery_->owner(key); };
   hold_ = std::make_unique<edgemesh::UdpHold>(std::move(hold), loop_, metrics_);
   return {};
 }

@@ -70,6 +70,7 @@ Result<void> Daemon::start_tunnel() {
   c.punch = {t.punch.plain, t.punch.fresh_ports, t.punch.predict, t.punch.birthday, t.punch.birthday_sockets};
   c.lan_discovery = t.lan_discovery;
   c.port_mapping = t.port_mapping;
+  c.rekey_after = t.rekey_after;
   c.native = t.native;
   c.own_pod_cidrs = t.pod_cidrs;
   c.interfaces_include = t.interfaces.include;
@@ -84,9 +85,9 @@ void Daemon::update_peers() {
   if (!tunnel_) return;
   std::vector<tunnel::PeerHint> hints;
   for (const auto& [name, n] : builder_->table()->mesh_nodes()) {
-    if (name == config_.node_name || n.revoked) continue;
+    if (name == config_.node_name) continue;
     bool relay = std::count(n.roles.begin(), n.roles.end(), "relay");
-    hints.push_back({name, n.overlay_ips, n.advertise, n.pod_cidrs, relay});
+    hints.push_back({name, n.overlay_ips, n.advertise, n.pod_cidrs, relay, n.revoked});
   }
   tunnel_->set_peers(std::move(hints));
 }

@@ -12,6 +12,7 @@
 #include "tunnel/lan_port.h"
 #include "tunnel/node_files.h"
 #include "tunnel/peer/mesh_node.h"
+#include "tunnel/peer_census.h"
 #include "tunnel/portmap_port.h"
 #include "tunnel/relay_port.h"
 #include "tunnel/session/tls_channel.h"
@@ -40,7 +41,8 @@ std::vector<base::Cidr> overlay_ranges(const std::vector<base::IpAddr>& own) {
 class TunnelImpl final : public Tunnel {
  public:
   TunnelImpl(Config c, Hooks h, base::Loop& loop, base::SocketStore& store, base::Rng& rng, base::Metrics& metrics)
-      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics) {}
+      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics),
+        frozen_(metrics.gauge("edgemeshd_mesh_nodes_frozen", "MeshNodes that are gone and still count, because too many went within a minute; anything but 0 is an alarm.")) {}
   ~TunnelImpl() override {
     c_.clock->keep();
     monitor_.reset();
@@ -97,6 +99,9 @@ class TunnelImpl final : public Tunnel {
     if (!mesh_) return;
     std::erase_if(peers, [&](const PeerHint& p) { return p.name == files_.identity.name; });
     advertised_.clear();
+    said_ = peers;
+    peers = census_.take(std::move(peers), loop_.now());
+    tell_census();
     std::vector<H2Signal::RelayTarget> relays;
     auto add_relay = [&](const std::string& name, const base::IpPort& at) {
       bool known = name == files_.identity.name || std::any_of(relays.begin(), relays.end(), [&](const auto& r) { return r.address == at; });
@@ -245,6 +250,7 @@ class TunnelImpl final : public Tunnel {
     m.node.psks = files_.psks;
     m.node.direct = c_.direct;
     m.node.punch = c_.punch;
+    m.node.rekey.after = c_.rekey_after;
     m.node.rules = {overlay_ranges(files_.identity.overlay_ips), c_.interfaces_exclude, c_.tun, c_.interfaces_include};
     for (const auto& cidr : own_pod_cidrs()) m.node.rules.refused.push_back(cidr);
     m.node.make_channel = [channels](bool client, const std::string&) { return channels.channel(client); };
@@ -344,7 +350,17 @@ class TunnelImpl final : public Tunnel {
     (void)files_.deny.follow();
     follow_lan_peers();
     if (files_.deny.list().number() != denied_up_to_) apply_deny_list();
+    if (census_.is_due(loop_.now())) set_peers(said_);
     second_timer_->arm(kEverySecond);
+  }
+
+  void tell_census() {
+    size_t frozen = census_.frozen(), before = size_t(frozen_.value());
+    frozen_.set(int64_t(frozen));
+    if (frozen > before)
+      EM_LOG(error, "tunnel", "{} of {} MeshNodes disappeared within a minute: they count until they are back. If they are meant to be gone, restart this daemon; "
+             "to shut a node out, deny it: edgemeshctl ca deny", frozen, census_.known_before());
+    else if (frozen == 0 && before > 0) EM_LOG(info, "tunnel", "the MeshNodes that had disappeared are back");
   }
 
   void apply_deny_list() {
@@ -407,6 +423,9 @@ class TunnelImpl final : public Tunnel {
   std::set<std::string> missed_;
   std::unique_ptr<base::netlink::NetlinkMonitor> monitor_;
   std::unique_ptr<base::Timer> refresh_timer_, second_timer_;
+  PeerCensus census_;
+  std::vector<PeerHint> said_;  // by the source, last
+  base::Gauge& frozen_;
   uint64_t denied_up_to_ = 0;  // number of the list that is in force everywhere here
 };
 

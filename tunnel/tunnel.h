@@ -48,6 +48,7 @@ class Tunnel {
     PunchRules punch;
     bool lan_discovery = true;                 // find nodes on the same link by multicast DNS, and be found
     bool port_mapping = true;                  // ask the router for a forwarded port (PCP, NAT-PMP)
+    base::Duration rekey_after = std::chrono::minutes(60);
     bool native = false;                       // route pod CIDRs
     std::vector<base::Cidr> own_pod_cidrs;
     std::vector<std::string> interfaces_include, interfaces_exclude;  // whose addresses are offered; include empty: all

@@ -174,6 +174,7 @@ struct TunnelConfig {
   PunchConfig punch;
   bool lan_discovery = true, port_mapping = true;
   bool direct_enabled = true;
+  Duration rekey_after = std::chrono::minutes(60);
 };
 
 struct AdminConfig {

@@ -185,10 +185,11 @@ struct Held {
   base::Metrics metrics;
   std::vector<std::string> forgotten;
   size_t answered = 0;
-  bool wanted = true;
+  bool wanted = true, awaited = false;
   UdpHold hold{{[this](const FrontendKey&) { return wanted; },
                 [this](const IpPort& c, const IpPort& f) { forgotten.push_back(c.str() + ">" + f.str()); },
-                [this](base::ByteView) { answered++; }},
+                [this](base::ByteView) { answered++; },
+                [this](const FrontendKey&) { return awaited; }},
                *loop, metrics};
 };
 
@@ -199,6 +200,19 @@ TEST(UdpHold, HoldsAtMostSixtyFourPerFlowAndForgetsTheFlowBeforeSendingAgain) {
   h.hold.on_ready({*IpAddr::parse("10.96.0.8"), base::Proto::udp, 53});
   EXPECT_EQ(h.hold.held(), 64u) << "another frontend";
   h.wanted = false;
+  h.hold.on_stray(udp4("x"));
+  EXPECT_EQ(h.answered, 1u);
+}
+
+// After a restart the kernel sends on what flows of before bring, to peers that are not met yet.
+TEST(UdpHold, FlowsToPeersThatAreNotMetYetAreNotRefused) {
+  Held h;
+  h.wanted = false;
+  h.awaited = true;
+  h.hold.on_stray(udp4("x"));
+  EXPECT_EQ(h.answered, 0u);
+  EXPECT_EQ(h.hold.held(), 0u);
+  h.awaited = false;
   h.hold.on_stray(udp4("x"));
   EXPECT_EQ(h.answered, 1u);
 }

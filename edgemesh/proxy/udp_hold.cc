@@ -146,6 +146,7 @@ void UdpHold::on_stray(ByteVec packet) {
   if (!x) return;
   FrontendKey key{x->to.ip, base::Proto(x->protocol), x->to.port};
   if (x->protocol != kUdp || !hooks_.wanted(key)) {
+    if (hooks_.awaited(key)) return dropped_.add();
     if (auto answer = make_unreachable(packet, *x); !answer.empty()) hooks_.write_tun(answer);
     return;
   }

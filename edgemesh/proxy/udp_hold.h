@@ -32,6 +32,7 @@ class UdpHold {
     std::function<bool(const FrontendKey&)> wanted;          // a frontend of ours; marks its service as in use
     std::function<void(const base::IpPort& client, const base::IpPort& frontend)> forget_flow;
     std::function<void(base::ByteView)> write_tun;
+    std::function<bool(const FrontendKey&)> awaited;         // no frontend, but a peer whose flows of before this start go on: not refused
   };
   UdpHold(Hooks, base::Loop&, base::Metrics&);
   void on_stray(base::ByteVec ip_packet);

@@ -5,16 +5,20 @@
   udp HOST PORT N SIZE          N flows one after the other, each from a new port
   wait HOST PORT                a datagram whose answer takes a second
   sources HOST PORT IP...       one HTTP call from each source address
-  stream HOST PORT SECONDS MS   datagrams that far apart on one socket: how many came back, the longest time without one
-  download HOST PORT N [MB/S [BUFFER]]   N bytes over one connection, with its SHA-256 and the longest wait for bytes; no faster than asked
+  stream HOST PORT SECONDS MS   datagrams that far apart on one socket: how many came back, the longest time without one; ends at SIGTERM
+  download HOST PORT N [MB/S [BUFFER]]   N bytes over one connection, with its SHA-256 and the longest wait for bytes; no faster than asked;
+                                ends at SIGTERM with what came until then
   connect HOST PORT SECONDS     a TCP connect: how it ended and after how long
   ping HOST 0 N                 N echo requests one after the other: who answered
   hold HOST PORT SECONDS        connects and says nothing
   steady HOST PORT SECONDS MS [udp]   a new HTTP call, or a datagram from a new port, every MS milliseconds, whatever becomes of the
                                 others: when it began (the machine's monotonic clock), who answered, and after how long"""
+import contextlib
 import hashlib
 import json
 import os
+import select
+import signal
 import socket
 import struct
 import sys
@@ -22,6 +26,7 @@ import threading
 import time
 
 TIMEOUT = 8
+STOP = []  # not empty after SIGTERM
 
 
 def resolve(host, port, kind):
@@ -109,23 +114,31 @@ def udp(host, port, n, size):
 
 
 def stream(host, port, seconds, every_ms):
-    """Datagrams at that pace on one socket; how many came back, and the longest time without one."""
+    """Datagrams at that pace on one socket, until SIGTERM; how many came back, and the longest time without one, which ended at that
+    moment of the monotonic clock."""
     family, kind, proto, _, where = resolve(host, port, socket.SOCK_DGRAM)
-    n, back, longest = int(float(seconds) * 1000 / float(every_ms)), set(), 0
+    n, sent, back, longest, at = int(float(seconds) * 1000 / float(every_ms)), 0, set(), 0, 0
     with socket.socket(family, kind, proto) as s:
         s.connect(where)
+        s.setblocking(False)
         begun = heard = time.monotonic()
-        for i in range(n):
-            s.send(b"%d" % i)
-            until = begun + (i + 1) * float(every_ms) / 1000 + (0.5 if i == n - 1 else 0)
-            while (left := until - time.monotonic()) > 0:
-                s.settimeout(left)
+        while sent < n and not STOP:
+            with contextlib.suppress(OSError):  # an ICMP error of an earlier one: it counts as lost
+                s.send(b"%d" % sent)
+            sent += 1
+            last = sent == n or STOP
+            until = begun + sent * float(every_ms) / 1000 + (0.5 if last else 0)
+            while select.select([s], [], [], max(0, until - time.monotonic()))[0]:
                 try:
                     back.add(s.recv(65536).partition(b"\n")[2])
                 except OSError:
                     continue
-                longest, heard = max(longest, time.monotonic() - heard), time.monotonic()
-    return {"sent": n, "back": len(back), "longest_gap": max(longest, time.monotonic() - heard - 0.5)}
+                now = time.monotonic()
+                if now - heard > longest:
+                    longest, at = now - heard, now
+                heard = now
+        end = time.monotonic() - (0.5 if last else 0)
+    return {"sent": sent, "back": len(back), "longest_gap": max(longest, end - heard), "at": at if longest > end - heard else end}
 
 
 def wait(host, port):
@@ -134,9 +147,10 @@ def wait(host, port):
 
 
 def download(host, port, n, mb_per_s="0", buffer="0"):
+    """n bytes, or as many as came until SIGTERM; the longest wait for some ended at that moment of the monotonic clock."""
     t = time.monotonic()
     rate = float(mb_per_s) * 1e6
-    digest, got, longest = hashlib.sha256(), 0, 0
+    digest, got, longest, at = hashlib.sha256(), 0, 0, 0
     with connect(host, port, timeout=30) as s:
         if int(buffer):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(buffer))
@@ -145,14 +159,16 @@ def download(host, port, n, mb_per_s="0", buffer="0"):
         while f.readline().strip():
             pass
         asked = time.monotonic()
-        while data := f.read(1 << 18):
-            longest = max(longest, time.monotonic() - asked)
+        while not STOP and (data := f.read(1 << 18)):
+            now = time.monotonic()
+            if now - asked > longest:
+                longest, at = now - asked, now
             got += len(data)
             digest.update(data)
             if rate:
                 time.sleep(max(0, got / rate - (time.monotonic() - t)))
             asked = time.monotonic()
-    return {"bytes": got, "sha256": digest.hexdigest(), "seconds": time.monotonic() - t, "longest_wait": longest}
+    return {"bytes": got, "sha256": digest.hexdigest(), "seconds": time.monotonic() - t, "at": at, "longest_wait": longest}
 
 
 def try_connect(host, port, seconds):
@@ -207,10 +223,12 @@ def main():
     what = {"http": http, "echo": echo, "udp": udp, "wait": wait, "sources": sources, "download": download,
             "connect": try_connect, "hold": hold, "steady": steady, "ping": ping, "stream": stream}
     name, host, port, *rest = sys.argv[1:]
+    if name in ("stream", "download"):
+        signal.signal(signal.SIGTERM, lambda *_: STOP.append(True))
     try:
         print(json.dumps(what[name](host, int(port), *rest)))
     except OSError as e:
-        print(json.dumps({"error": e.strerror or str(e)}))
+        print(json.dumps({"error": e.strerror or str(e), "at": time.monotonic()}))
         sys.exit(1)
 
 

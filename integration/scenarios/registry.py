@@ -41,6 +41,9 @@ MODULES = [
     "container",
     "thread_faults",
     "lan_discovery",
+    "tunnel_silent",
+    "tunnel_survives",
+    "tunnel_trust",
 ]
 SCENARIOS = {}
 OPTIONS = {"passes": 0, "shard": (1, 1), "patience": 1}  # of the command line; patience stretches the time a scenario may take

@@ -8,6 +8,7 @@ namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 constexpr base::Duration kAnswerWithin = 5s, kRetryRenewal = 10s;
+constexpr base::Duration kAskedAgainWithin = 75s;  // a new process gives its predecessor's rules up after 60 s
 }  // namespace
 
 void ExportLedger::ask(const ExportRequest& what, Callback done, base::Instant now) {
@@ -107,6 +108,18 @@ void ExportLedger::on_up(base::Instant now) {
   for (const auto& [what, h] : held_)
     if (!h.grant) open.push_back(what);
   for (const auto& what : open) send(what, now);
+}
+
+// What it has of us its kernel still leads to us, and our flows through it go on: so both ask again, and nothing is taken away before.
+void ExportLedger::peer_restarted(base::Instant now) {
+  now_ = now;
+  for (auto& [what, until] : granted_) until = std::min(until, now + kAskedAgainWithin);
+  for (auto& [what, h] : held_) {
+    h.asked = false;
+    if (!h.grant) continue;  // still waiting for its first answer: asked again
+    h.renew = now;
+    h.over = std::min(h.over, now + kAskedAgainWithin);
+  }
 }
 
 void ExportLedger::peer_forgot(base::Instant now) {

@@ -1,5 +1,5 @@
 // ExportLedger: the exports between this node and one peer, both ways, over CONTROL.
-//   held     what we asked the peer for: renewed at half the lease until released; void when the peer restarts or takes it back
+//   held     what we asked the peer for: renewed at half the lease until released; asked for again when the peer restarts, void when it takes it back
 //   granted  what the peer asked us for: at most kExportsPerPeerMax, over when the lease is, or withdrawn with its endpoint
 // Who may ask for what is decided by the owner's hook, again at every renewal. Time is given.
 #pragma once
@@ -33,7 +33,8 @@ class ExportLedger {
   // A CONTROL request of the peer about exports; nullopt: not about exports.
   std::optional<ControlBody> on_request(const ControlBody&, base::Instant now);
   void on_up(base::Instant now);
-  void peer_forgot(base::Instant now);            // another instance, denied, or gone: everything is void
+  void peer_restarted(base::Instant now);         // another instance: it asks again for what it uses, and so do we
+  void peer_forgot(base::Instant now);            // denied, or gone: everything is void
   void tick(base::Instant now);
   std::optional<base::Instant> next_deadline() const;
   bool has_interest() const { return !held_.empty(); }

@@ -147,7 +147,31 @@ TEST(Exports, WithoutASessionTheAnswerComesWhenItIsUpOrAfterFiveSeconds) {
   EXPECT_FALSE(q.a.ledger.has_interest());
 }
 
-TEST(Exports, ARestartedPeerHasForgottenEverything) {
+// Flows that run through an export go on over a restart of either side: it stays until it was time to ask again.
+TEST(Exports, ARestartedPeerIsAskedAgainAndMayAskAgain) {
+  Pair p;
+  p.ask();
+  p.a.ledger.peer_restarted(p.now);
+  p.run(1s);
+  EXPECT_EQ(p.b.asked, 2);
+  EXPECT_TRUE(p.a.withdrawn.empty());
+  p.b.ledger.peer_restarted(p.now);
+  p.run(70s);
+  EXPECT_TRUE(p.b.released.empty());
+  p.run(10s);
+  EXPECT_EQ(p.b.released, std::vector{web()}) << "nobody asked again";
+}
+
+TEST(Exports, ARestartedPeerThatGrantsNothingMoreIsTold) {
+  Pair p;
+  p.ask();
+  p.b.decision = base::fail(base::Code::not_found, "no such endpoint");
+  p.a.ledger.peer_restarted(p.now);
+  p.run(1s);
+  EXPECT_EQ(p.a.withdrawn, std::vector{web()});
+}
+
+TEST(Exports, APeerThatIsGoneHasForgottenEverything) {
   Pair p;
   p.ask();
   p.a.ledger.peer_forgot(p.now);

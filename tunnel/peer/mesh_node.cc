@@ -66,7 +66,7 @@ MeshNode::~MeshNode() {
 
 void MeshNode::Record::on_session(bool instance_changed) {
   base::Instant now = mesh.loop_.now();
-  if (instance_changed) exports.peer_forgot(now);
+  if (instance_changed) exports.peer_restarted(now);
   resumed = through_door;
   resume_at.reset();
   exports.on_up(now);

@@ -85,6 +85,7 @@ class MeshNode::Record final : public PeerEnv {
   }
   void log(base::LogLevel level, const std::string& text) override {
     if (level == base::LogLevel::info) EM_LOG(info, "tunnel", "{}", text);
+    else if (level == base::LogLevel::error) EM_LOG(error, "tunnel", "{}", text);
     else EM_LOG(warn, "tunnel", "{}", text);
   }
 

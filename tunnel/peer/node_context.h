@@ -32,6 +32,7 @@ struct NodeContext {
       : config(std::move(c)), rng(r), metrics_(metrics), indices(r), instance(r.u64() | 1),
         ok(handshakes(metrics, "ok")), refused(handshakes(metrics, "refused")), timed_out(handshakes(metrics, "timeout")),
         failed(handshakes(metrics, "failed")), moves_direct(moves(metrics, "direct")), moves_relay(moves(metrics, "relay")),
+        rivals(metrics.counter("edgemeshd_tunnel_rivals_total", "Handshakes given up because an older process with the same certificate still answers: anything but 0 is an alarm.")),
         rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total", "Sealed control packets that were forged, repeated or under unknown keys.")),
         black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total", "Paths that stopped carrying long packets while short ones still came through.")) {}
 
@@ -60,7 +61,7 @@ struct NodeContext {
                             "Birthdays not played because a relay no longer saw this node as it did.", {{"why", to_string(why)}});
   }
   size_t half_open = 0;
-  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &rejected, &black_holes;
+  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &rivals, &rejected, &black_holes;
 
  private:
   static base::Counter& handshakes(base::Metrics& m, const char* result) {

@@ -56,12 +56,17 @@ void PeerMachine::on_outcome(const Handshake::Outcome& o) {
     next_index_ = index;
     next_hello_ = o.hello;
     next_secret_ = o.resume;
-    identity_ = o.peer;
-    env_.on_identity(o.peer);
+    rival_.reset();
+    if (!contest(index, o)) take_identity(o.peer);
     if (auto given_up = keys_.add_next(o.keys, now_)) drop_index(*given_up);
     env_.add_receive_keys(o.keys);
   }
   if (o.confirmed) promote(index);
+}
+
+void PeerMachine::take_identity(const base::NodeIdentity& id) {
+  identity_ = id;
+  env_.on_identity(id);
 }
 
 void PeerMachine::on_handshake_failed(const base::Error& e) {
@@ -72,10 +77,12 @@ void PeerMachine::on_handshake_failed(const base::Error& e) {
   if (next_hello_ && e.code != base::Code::timeout) {
     if (auto index = keys_.drop_next()) drop_index(*index);
     next_hello_.reset();
+    rival_.reset();
   }
 }
 
 void PeerMachine::promote(uint32_t index) {
+  if (rival_ && rival_->index == index) return void(rival_->has_keys = true);
   if (!keys_.promote(index, now_)) return;
   bool changed = !next_hello_ || peer_.instance != next_hello_->instance;
   if (next_hello_) {
@@ -83,6 +90,7 @@ void PeerMachine::promote(uint32_t index) {
     env_.on_secret(std::exchange(next_secret_, {}));
   }
   next_hello_.reset();
+  has_closed_ = false;
   if (changed) control_.reset({base::Code::unavailable, name_ + " was restarted"});
   last_error_.clear();
   on_new_current();
@@ -92,7 +100,7 @@ void PeerMachine::promote(uint32_t index) {
 void PeerMachine::on_new_current() {
   if (up_since_ == base::Instant{}) up_since_ = now_;
   sent_before_ = env_.traffic().tx_packets;
-  on_heard(now_);
+  on_heard(now_, true);
   take_candidates(peer_.candidates, peer_.nat);
   for (Path& p : paths_.all())
     if (p.addr.is_relay() || p.state == PathState::valid) paths_.check_now(p, now_);
@@ -119,6 +127,7 @@ ControlBody PeerMachine::on_request(const ControlBody& body) {
   }
   if (std::get_if<Close>(&body)) {  // the peer goes away on purpose: no alarm, no hurry; keys stay until it is back
     wanted_ = false;
+    has_closed_ = true;
     return Ack{};
   }
   return env_.on_request(body);
@@ -131,6 +140,7 @@ void PeerMachine::deny(const std::string& why) {
   control_.reset({base::Code::denied, why});
   for (uint32_t i : keys_.clear()) drop_index(i);
   next_hello_.reset();
+  rival_.reset();
   active_.reset();
   unanswered_since_.reset();
   apply_route();
@@ -156,7 +166,7 @@ void PeerMachine::on_datagram(const PathAddr& from, base::ByteView packet, base:
   auto opened = keys_.open(packet);
   if (!opened) return node_.rejected.add();
   promote(opened->header.index);
-  on_heard(now);
+  on_heard(now, is_active(from));
   switch (opened->header.type) {
     case PacketType::check: return on_check(from, opened->plain, packet.size());
     case PacketType::check_ack: return on_check_ack(opened->plain);
@@ -168,12 +178,17 @@ void PeerMachine::on_datagram(const PathAddr& from, base::ByteView packet, base:
 void PeerMachine::on_first_data(uint32_t index, base::Instant now) {
   now_ = next_ = now;
   promote(index);
-  on_heard(now);
+  on_heard(now, true);
 }
 
-void PeerMachine::on_heard(base::Instant now) {
+// What comes another way, as a CHECK over the relay does when the peer looks for a way round, is no answer of the path in use.
+void PeerMachine::on_heard(base::Instant now, bool by_active) {
   last_heard_ = now;
-  unanswered_since_.reset();
+  if (by_active) unanswered_since_.reset();
+}
+
+bool PeerMachine::is_active(const PathAddr& from) const {
+  return !active_ || (from.remote == active_->remote && from.relay_channel == active_->relay_channel);
 }
 
 void PeerMachine::on_routes_changed(base::Instant now) {
@@ -225,6 +240,7 @@ void PeerMachine::tick(base::Instant now) {
   now_ = now;
   driver_.tick(now);
   for (uint32_t i : keys_.expire(now)) drop_index(i);
+  settle_rival();
   if (keys_.has_current()) {
     poll_traffic();
     watch_silence();
@@ -250,6 +266,7 @@ void PeerMachine::compute_deadline() {
     if (const Path* a = active_path()) earliest(a->mtu.next_deadline());
     earliest(punch_.next_deadline());
     if (!active_ && door_path_) earliest(door_check_);
+    if (rival_) earliest(std::min(rival_->until, rival_->ask_at));
     earliest(control_.next_deadline());
   }
   for (const Ping& p : pings_) earliest(p.give_up);

@@ -5,14 +5,16 @@
 //   peer_paths.cc     checks, choice of the path, liveness
 //   peer_mtu.cc       how long its datagrams may be
 //   peer_punch.cc     what the Puncher needs
+//   peer_rival.cc     two live processes with one key
 //
 // Timers, all served by tick():
 //   traffic poll   100 ms while packets flow, 500 ms else: last packet in and out, from the data plane
-//   silence        something was sent and nothing came back for max(400 ms, 3 RTT + 250 ms): the paths are checked
+//   silence        something was sent and nothing came back by the path in use for max(400 ms, 3 RTT + 250 ms): the paths are checked
 //   darkness       the same for 1 s and no path answers: a new handshake, jitter <= 200 ms, when signalling has a route
 //   report         DATA came and nothing was sent for 250 ms: a CHECK-ACK with what arrived (<= 4/s)
 //   first check    of a session made through the door, where the peer was heard: at once, after 100 ms, doubling, for 3 s
-//   rekey          60 min or 2^27 packets; previous keys live 30 s more
+//   rekey          tunnel.rekeyAfter or 2^27 packets; previous keys live 30 s more
+//   rival          another process of the peer shook hands: 300 ms or three round trips for the one before to answer
 //   plus those of HandshakeDriver, PathSet, PathMtu of the path in use, Puncher, ControlChannel
 #pragma once
 #include <functional>
@@ -133,7 +135,22 @@ class PeerMachine : private PunchEnv {
   void rekey_if_due();
   void restart_if_dark();
   void check_door_path();
-  void on_heard(base::Instant now);
+  void on_heard(base::Instant now, bool by_active);
+  bool is_active(const PathAddr& from) const;
+  // two processes (peer_rival.cc)
+  struct Rival {
+    uint32_t index = 0;                // of its keys, which wait
+    base::Instant until{}, ask_at{};
+    std::vector<uint64_t> asked;       // txids of the CHECKs that only the process before can answer
+    bool has_keys = false;             // it was seen to have them: promote() when it wins
+    base::NodeIdentity identity;
+  };
+  bool contest(uint32_t index, const Handshake::Outcome&);
+  void ask_older();
+  bool is_older_alive(uint64_t txid) const;
+  void refuse_rival();
+  void settle_rival();
+  void take_identity(const base::NodeIdentity&);
   // paths (peer_paths.cc)
   void on_check(const PathAddr& from, base::ByteView plain, size_t size);
   void on_check_ack(base::ByteView plain);
@@ -203,6 +220,9 @@ class PeerMachine : private PunchEnv {
   uint32_t next_index_ = 0;
   std::string last_error_;
   base::Instant up_since_{}, current_since_{};
+  std::optional<Rival> rival_;
+  base::Instant rival_told_{};
+  bool has_closed_ = false;                 // the peer said that it goes
   std::optional<PathAddr> door_path_;  // where the current session was made, until a path stands
   base::Instant door_check_{};
 

@@ -66,6 +66,7 @@ void PeerMachine::on_check(const PathAddr& from, base::ByteView plain, size_t si
 void PeerMachine::on_check_ack(base::ByteView plain) {
   auto ack = decode_check_ack(plain);
   if (!ack || ack->txid == 0) return;
+  if (is_older_alive(ack->txid)) refuse_rival();
   Path* p = paths_.on_ack(ack->txid, now_);
   if (!p) return on_mtu_ack(ack->txid);
   driver_.success();
@@ -198,7 +199,7 @@ void PeerMachine::poll_traffic() {
   if (now_ < next_poll_) return;
   PeerTraffic t = env_.traffic();
   if (t.tx_packets != seen_tx_ || t.rx_packets != seen_rx_) last_moving_ = now_;
-  if (t.rx_packets != seen_rx_ && t.last_rx > last_heard_) on_heard(t.last_rx);
+  if (t.rx_packets != seen_rx_ && t.last_rx > last_heard_) on_heard(t.last_rx, is_active(t.last_rx_path));
   // The first packet out since the last one in starts the clock; the poll is late by at most its own interval.
   if (t.tx_packets != seen_tx_ && t.last_tx > last_heard_ && !unanswered_since_) unanswered_since_ = t.last_tx;
   if (Path* a = t.tx_long != std::exchange(seen_long_, t.tx_long) ? active_path() : nullptr) a->mtu.sent_long();

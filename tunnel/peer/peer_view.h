@@ -14,6 +14,7 @@ struct PeerHint {
   std::vector<base::IpPort> advertise;  // signalling (TCP) and tunnel (UDP) without punching
   std::vector<base::Cidr> pod_cidrs;
   bool relay = false;
+  bool revoked = false;  // the MeshNode says so: as if there were none
   bool operator==(const PeerHint&) const = default;
 };
 

@@ -62,7 +62,7 @@ bool RelayClient::on_datagram(const base::IpPort& from, base::ByteView d, base::
   if (!m || m->nonce != sending_.nonce) return false;
   if (m->kind == RelayKind::challenge) on_challenge(*m, now);
   else if (m->kind == RelayKind::confirmed) return on_confirmed(*m, now);
-  else if (m->kind == RelayKind::refused) on_refused(*m);
+  else if (m->kind == RelayKind::refused) on_refused();
   else return false;
   return true;
 }
@@ -78,9 +78,7 @@ void RelayClient::on_challenge(const RelayMessage& m, base::Instant now) {
   transmit(now);
 }
 
-void RelayClient::on_refused(const RelayMessage& m) {
-  // a BIND that was overtaken by our own CONFIRM
-  if (m.reason == RelayRefusal::old_generation && sending_.kind == RelayKind::confirm) return;
+void RelayClient::on_refused() {
   state_ = State::refused;
   peer_bound_ = false;
   asked_at_.reset();

@@ -45,7 +45,7 @@ class RelayClient {
   void start(base::Instant now);
   void transmit(base::Instant now);
   void on_challenge(const RelayMessage&, base::Instant now);
-  void on_refused(const RelayMessage&);
+  void on_refused();
   bool on_confirmed(const RelayMessage&, base::Instant now);
 
   base::Rng& rng_;

@@ -152,6 +152,9 @@ class RelayServerImpl final : public RelayServer {
     auto m = parse_relay_message(d);
     if (!m || (m->kind != RelayKind::bind && m->kind != RelayKind::confirm)) return count_.malformed.add();
     if (!limit_.allow(from.ip, now)) return count_.rate.add();
+    // A stranger hears nothing but a challenge; only who brings it back from where he says he is hears why he is refused.
+    if (m->kind == RelayKind::bind) return challenge(from, *m, now);
+    if (!is_challenged(from, *m, now)) return count_.refused.add();
     auto token = sealer_->open(m->token);
     if (!token || uint32_t(m->generation >> 32) != token->generation) return refuse(from, *m, RelayRefusal::unknown_token);
     auto it = channels_.find(token->channel);
@@ -159,8 +162,7 @@ class RelayServerImpl final : public RelayServer {
     Channel& ch = it->second;
     // after a revocation the number may have gone to another pair
     if (relay_pair_id(ch.sides[0].node, ch.sides[1].node) != token->pair) return refuse(from, *m, RelayRefusal::expired);
-    if (m->kind == RelayKind::bind) challenge(from, *m, *token, ch, now);
-    else confirm(from, *m, *token, ch, now);
+    confirm(from, *m, *token, ch, now);
   }
 
   void refuse(const base::IpPort& to, const RelayMessage& m, RelayRefusal reason) {
@@ -174,20 +176,21 @@ class RelayServerImpl final : public RelayServer {
 
   static uint64_t window_of(base::Instant now) { return uint64_t(now.time_since_epoch() / kChallengeWindow); }
 
-  void challenge(const base::IpPort& from, const RelayMessage& m, const RelayToken& t, const Channel& ch, base::Instant now) {
-    if (m.generation <= ch.sides[t.side].generation) return refuse(from, m, RelayRefusal::old_generation);
+  void challenge(const base::IpPort& from, const RelayMessage& m, base::Instant now) {
     RelayMessage r;
     r.kind = RelayKind::challenge;
     r.nonce = m.nonce;
-    r.challenge = sealer_->challenge(from, m.nonce, t, window_of(now));
+    r.challenge = sealer_->challenge(from, m.nonce, m.token, window_of(now));
     r.source = from;
     reply(from, write_relay_message(r));
   }
 
-  void confirm(const base::IpPort& from, RelayMessage m, const RelayToken& t, Channel& ch, base::Instant now) {
+  bool is_challenged(const base::IpPort& from, const RelayMessage& m, base::Instant now) const {
     uint64_t w = window_of(now);
-    if (m.challenge != sealer_->challenge(from, m.nonce, t, w) && m.challenge != sealer_->challenge(from, m.nonce, t, w - 1))
-      return count_.refused.add();
+    return m.challenge == sealer_->challenge(from, m.nonce, m.token, w) || m.challenge == sealer_->challenge(from, m.nonce, m.token, w - 1);
+  }
+
+  void confirm(const base::IpPort& from, RelayMessage m, const RelayToken& t, Channel& ch, base::Instant now) {
     auto key = sealer_->bind_key(t);
     m.channel = t.channel;
     m.source = from;

@@ -180,6 +180,25 @@ TEST_F(RelayTest, AChallengeIsGoodForItsSourceOnly) {
   EXPECT_TRUE(from_relay_.empty());
 }
 
+// Under a token nobody made: a BIND draws a challenge like any other, and only who received that is told that he is refused.
+TEST_F(RelayTest, AStrangerHearsNothingButTheChallenge) {
+  auto [ga, gb] = server_->grant("a", "b", now_);
+  ga.token[20] ^= 1;
+  a_.on_grant(ga, now_);
+  auto answer = forwarded(kA, std::exchange(from_client_, {}).at(0));
+  ASSERT_EQ(answer.size(), 1u);
+  EXPECT_EQ(parse_relay_message(answer[0].bytes)->kind, RelayKind::challenge);
+  a_.on_datagram(kRelay, answer[0].bytes, now_);
+  auto confirm = std::exchange(from_client_, {}).at(0);
+  EXPECT_TRUE(forwarded(kC, confirm).empty());
+  auto guessed = *parse_relay_message(confirm);
+  guessed.challenge[0] ^= 1;
+  EXPECT_TRUE(forwarded(kA, write_relay_message(guessed)).empty());
+  to_relay(kA, confirm);
+  settle(a_, kA);
+  EXPECT_EQ(a_.state(), State::refused);
+}
+
 TEST_F(RelayTest, AMovedEndKeepsItsOldSourceForTwoSeconds) {
   bind_both();
   IpPort moved{kA.ip, 4444};

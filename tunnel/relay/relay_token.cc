@@ -63,14 +63,14 @@ class Sealer final : public RelaySealer {
     return hmac_sha256(secret_, text);
   }
 
-  std::array<uint8_t, 16> challenge(const base::IpPort& source, uint64_t nonce, const RelayToken& t, uint64_t window) const override {
+  std::array<uint8_t, 16> challenge(const base::IpPort& source, uint64_t nonce, const std::array<uint8_t, kRelayTokenBytes>& token, uint64_t window) const override {
     base::ByteVec text;
     base::Writer w(text);
     w.put(base::as_bytes("challenge"));
     write_source(w, source);
     w.u64(nonce);
     w.u64(window);
-    w.put(write(t));
+    w.put(token);
     RelayMac mac = hmac_sha256(secret_, text);
     std::array<uint8_t, 16> out;
     std::copy_n(mac.begin(), out.size(), out.begin());

@@ -25,8 +25,8 @@ class RelaySealer {
   virtual std::array<uint8_t, kRelayTokenBytes> seal(const RelayToken&) = 0;
   virtual std::optional<RelayToken> open(const std::array<uint8_t, kRelayTokenBytes>&) const = 0;
   virtual RelayMac bind_key(const RelayToken&) const = 0;
-  // A challenge for a BIND, as good as a random one to all others, so that none is kept.
-  virtual std::array<uint8_t, 16> challenge(const base::IpPort& source, uint64_t nonce, const RelayToken&, uint64_t window) const = 0;
+  // A challenge for a BIND, as good as a random one to all others, so that none is kept. The token need not be one of ours.
+  virtual std::array<uint8_t, 16> challenge(const base::IpPort& source, uint64_t nonce, const std::array<uint8_t, kRelayTokenBytes>& token, uint64_t window) const = 0;
 };
 
 std::array<uint8_t, 32> relay_pair_id(const std::string& a, const std::string& b);

@@ -20,6 +20,7 @@ constexpr size_t kRecordsUnderWay = 16 << 10;  // given to the stream; the rest 
 constexpr base::Duration kFirstTry = std::chrono::seconds(2);  // for TCP to a relay that has another port to try
 constexpr base::Duration kRecordAgeMin = std::chrono::milliseconds(100), kRecordLook = std::chrono::milliseconds(20);
 constexpr size_t kHalfOpenMax = 64;
+constexpr size_t kToldMax = 8;
 constexpr size_t kHeldFramesMax = 16;
 constexpr size_t kHeldBytesMax = 64 << 10;
 constexpr base::Duration kHeldAgeMax = std::chrono::seconds(10);
@@ -250,6 +251,7 @@ class Impl final : public H2Signal {
       p->tries = 0;
       p->next_address--;  // what works is tried first
       p->trouble.clear();
+      p->told.clear();
       flush_held(*p, c);
     }
     routes_changed();
@@ -273,13 +275,21 @@ class Impl final : public H2Signal {
     std::string at = dead->remote.str() + ": ";
     std::string_view reason = why;
     if (reason.starts_with(at)) reason.remove_prefix(at.size());
-    EM_LOG(info, "signal", "{}connection {}: {}", at, was_ready ? "to " + dead->peer + " ended" : "failed", reason);
+    Place* p = place_of(id);
+    log_end(p, fmt::format("{}connection {}: {}", at, was_ready ? "to " + dead->peer + " ended" : "failed", reason));
     counters_.ready.set(int64_t(connections()));
-    if (Place* p = place_of(id)) {
+    if (p) {
       if (!was_ready && (p->trouble.empty() || dead->remote == p->addresses[0])) p->trouble = at + std::string(reason);
       lost(*p);
     }
     if (was_ready) routes_changed();
+  }
+
+  static void log_end(Place* p, const std::string& text) {
+    bool is_news = !p || !p->told.contains(text);
+    if (p && p->told.size() < kToldMax) p->told.insert(text);
+    if (is_news) EM_LOG(info, "signal", "{}", text);
+    else EM_LOG(debug, "signal", "{}", text);
   }
 
   // ---- records -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct Place {
   std::deque<std::pair<base::Instant, Message>> held;  // frames for this peer while it is dialled
   size_t held_bytes = 0;
   std::string trouble;              // address and reason of the last failure; "" once connected
+  std::set<std::string> told;       // what the log has of it since it was connected last: tried again for days, one line
 };
 
 }  // namespace tunnel
