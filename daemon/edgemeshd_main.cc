@@ -13,6 +13,7 @@
 #include "base/core/scheduling.h"
 #include "base/loop/signals.h"
 #include "daemon/daemon.h"
+#include "daemon/klog_flags.h"
 #include "tunnel/tun/tun_device.h"
 
 namespace {
@@ -27,6 +28,7 @@ constexpr const char* kUsage =
     "  edgemeshd --print-default-config\n"
     "  edgemeshd --print-config-reference | --print-config-schema\n"
     "  edgemeshd --config-file FILE    as --config; both read EdgeMesh's agent and gateway files too\n"
+    "      [-v N]                      as EdgeMesh's: 4 and more is logLevel debug; its other flags of logging do no harm\n"
     "  edgemeshd --defaultconfig[=gateway] | --minconfig[=gateway]   such a file to begin with\n"
     "  edgemeshd --cleanup [DEVICE]    take away what a killed daemon left in the kernel\n"
     "  edgemeshd --version | --help\n"
@@ -39,12 +41,18 @@ struct Args {
   std::string action = "run";
   std::string device = "edgemesh0";
   bool gateway = false;  // of --defaultconfig and --minconfig
+  edgemeshd::KlogFlags klog;
 };
 
 base::Result<Args> parse(int argc, char** argv) {
   Args a;
   for (int i = 1; i < argc; i++) {
     std::string arg = argv[i];
+    EM_TRY_ASSIGN(const int used, edgemeshd::take_klog_flag(arg, i + 1 < argc ? argv[i + 1] : "", a.klog));
+    if (used) {
+      i += used - 1;
+      continue;
+    }
     std::string value;
     if (size_t eq = arg.find('='); eq != std::string::npos) value = arg.substr(eq + 1), arg.resize(eq);
     auto take = [&] { return !value.empty() ? value : i + 1 < argc ? std::string(argv[++i]) : std::string(); };
@@ -103,10 +111,13 @@ base::Result<void> clean_up(const std::string& device) {
   return tunnel::remove_tun(device);
 }
 
-int run(const std::string& path) {
+int run(const Args& args) {
+  const std::string& path = args.config;
   auto config = base::conf::load_daemon_config(path);
   if (!config) return complain(config.error());
+  log_notes(args.klog.notes);
   log_notes(config->notes);
+  if (args.klog.level) config->log_level = *args.klog.level;
   raise_descriptor_limit();
   base::return_large_blocks();
   auto opened = base::open_libevent_loop();
@@ -167,8 +178,9 @@ int main(int argc, char** argv) {
   if (args->action == "check") {
     auto config = base::conf::load_daemon_config(args->config);
     if (!config) return complain(config.error());
-    for (const std::string& n : config->notes) say(n + "\n");
+    for (const auto* notes : {&args->klog.notes, &config->notes})
+      for (const std::string& n : *notes) say(n + "\n");
     return say(args->config + ": good\n");
   }
-  return run(args->config);
+  return run(*args);
 }

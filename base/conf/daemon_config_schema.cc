@@ -131,7 +131,7 @@ Schema<HealthCheckConfig> health_check_schema() {
       .choice("type", &HealthCheckConfig::type, {{"tcp", T::tcp}, {"http", T::http}},
               "tcp: the endpoint takes a connection; http: it answers a GET as expected")
       .field("path", &HealthCheckConfig::path, "http: what is asked for. Empty: /", checked(http_path_trouble))
-      .field("host", &HealthCheckConfig::host, "http: the Host field. Empty: <service>.<namespace>", checked(http_host_trouble))
+      .field("host", &HealthCheckConfig::host, "http: the Host field. Empty: the name and namespace of the service, as web.shop", checked(http_host_trouble))
       .field("status", &HealthCheckConfig::status, "http: the answers that are well, as 200 or 200-399. Empty: 200-399",
              {.check = status_trouble, .or_number = true})
       .field("interval", &HealthCheckConfig::interval, "from one check of an endpoint to the next, a tenth more or less",

@@ -174,7 +174,8 @@ def c21(lab, found):
 
 
 def agent_file(m, found, check):
-    log = edgemesh_start(m, "/etc/edgemesh/agent.yaml", "--config-file", "NODE_NAME=edge-1 NAMESPACE=kubeedge")
+    log = edgemesh_start(m, "/etc/edgemesh/agent.yaml", "--v=4 --logtostderr --config-file", "NODE_NAME=edge-1 NAMESPACE=kubeedge")
+    found.check("--logtostderr: has no effect" in log, f"a flag without effect is not named: {log[-600:]}")
     for setting in ("socks5Proxy", "edgeTunnel.transport", "edgeTunnel.NoSuchKey", "edgeTunnel.tunnelLimitConfig"):
         for where, text in (("config check", check), ("the log", log)):
             found.same(len(re.findall(re.escape(setting) + ": .*no effect", text)), 1, f"lines about {setting} in {where}")
