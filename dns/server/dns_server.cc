@@ -1,6 +1,7 @@
 #include "dns/server/dns_server.h"
 
-#include <fcntl.h>
+#include <algorithm>
+#include <utility>
 
 #include "base/net/socket.h"
 #include "dns/zone/service_records.h"
@@ -49,7 +50,14 @@ base::Result<std::unique_ptr<DnsServer>> DnsServer::start(base::Loop& loop, base
 }
 
 DnsServer::DnsServer(base::Loop& l, base::SocketStore& st, base::Rng& r, base::Metrics& m, DnsConfig c, DnsHooks h)
-    : loop_(l), store_(st), rng_(r), metrics_(m), config_(std::move(c)), hooks_(std::move(h)), watch_(l.now()),
+    : loop_(l),
+      store_(st),
+      rng_(r),
+      metrics_(m),
+      config_(std::move(c)),
+      hooks_(std::move(h)),
+      watch_(l.now()),
+      let_go_(l.timer([this] { let_go(); })),
       names_(m.gauge("edgemeshd_dns_zone_names", "Names the zone answers for.")),
       connections_(m.gauge("edgemeshd_dns_tcp_connections", "Open TCP connections of clients.")) {
   rng_.fill(cookie_secret_);
@@ -66,7 +74,7 @@ base::Result<DnsServer::Sockets> DnsServer::open(const DnsConfig& c) {
   Sockets out;
   for (size_t i = 0; i < c.addresses.size(); i++) {
     IpPort at{c.addresses[i], c.port};
-    if (keep(at, out)) continue;
+    if (keep(at, c.udp_payload_max, out)) continue;
     base::SocketOptions o{.freebind = true, .recv_buffer = 4 << 20, .packet_info = at.ip.is_any()};
     auto udp = store_.acquire(fmt::format("dns-udp-{}", i), [&] { return base::udp_socket(at, o); });
     if (!udp) return base::fail_in("dns", udp.error());
@@ -82,21 +90,36 @@ base::Result<DnsServer::Sockets> DnsServer::open(const DnsConfig& c) {
     if (!tcp) return base::fail_in("dns", tcp.error());
     out.udp.push_back(std::move(*udp));
     out.tcp.push_back(std::move(*tcp));
+    out.kept.push_back(kNone);
   }
   return out;
 }
 
-// A reload goes on with the sockets of addresses that stay: no query is lost.
-bool DnsServer::keep(const IpPort& at, Sockets& out) const {
-  for (size_t i = 0; i < listening_.size(); i++) {
-    if (listening_[i] != at) continue;
-    base::UniqueFd udp(::fcntl(udp_[i]->fd(), F_DUPFD_CLOEXEC, 0)), tcp(::fcntl(tcp_[i]->fd(), F_DUPFD_CLOEXEC, 0));
-    if (!udp || !tcp) return false;
-    out.udp.push_back(std::move(udp));
-    out.tcp.push_back(std::move(tcp));
-    return true;
-  }
-  return false;
+// A reload goes on with the listeners of addresses that stay: no query is lost and no connection is closed.
+bool DnsServer::keep(const IpPort& at, size_t udp_payload_max, Sockets& out) const {
+  const auto it = std::find(listening_.begin(), listening_.end(), at);
+  const size_t i = size_t(it - listening_.begin());
+  if (it == listening_.end() || udp_payload_max != config_.udp_payload_max || std::ranges::find(out.kept, i) != out.kept.end())
+    return false;
+  out.udp.emplace_back();
+  out.tcp.emplace_back();
+  out.kept.push_back(i);
+  return true;
+}
+
+static constexpr auto kLetGoEvery = std::chrono::milliseconds(500);
+
+// What waits for an upstream is answered by what asked for it.
+void DnsServer::retire() {
+  if (!responder_ || !responder_->is_waiting()) return;
+  responder_->retire();
+  retired_.push_back({std::move(index_), std::move(responder_)});
+  let_go_->arm(kLetGoEvery);
+}
+
+void DnsServer::let_go() {
+  std::erase_if(retired_, [](const Retired& r) { return !r.responder->is_waiting(); });
+  if (!retired_.empty()) let_go_->arm(kLetGoEvery);
 }
 
 base::Result<void> DnsServer::reload(DnsConfig c) {
@@ -108,6 +131,7 @@ base::Result<void> DnsServer::reload(DnsConfig c) {
   }
   config_ = std::move(c);
   upstream_->reload(upstream_config(config_));
+  retire();
   build_zone();
   const size_t before = listening_.size();
   listen(std::move(*sockets));
@@ -124,9 +148,10 @@ void DnsServer::keep_for_successor(size_t before) {
 }
 
 void DnsServer::listen(Sockets s) {
-  udp_.clear();
-  tcp_.clear();
-  listening_.clear();
+  auto udp = std::exchange(udp_, {});
+  auto tcp = std::exchange(tcp_, {});
+  auto listening = std::exchange(listening_, {});
+  auto before = std::exchange(responder_, nullptr);  // read from no more once the listeners have the next
   if (config_.tap != tapped_) {
     tap_.reset();  // one file, one writer
     tap_ = QueryTap::make(config_.tap, metrics_);
@@ -146,6 +171,14 @@ void DnsServer::listen(Sockets s) {
   if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
   responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
   for (size_t i = 0; i < s.udp.size(); i++) {
+    if (const size_t k = s.kept[i]; k != kNone) {
+      listening_.push_back(listening[k]);
+      udp_.push_back(std::move(udp[k]));
+      tcp_.push_back(std::move(tcp[k]));
+      udp_.back()->serve_by(*responder_);
+      tcp_.back()->serve_by(*responder_);
+      continue;
+    }
     listening_.push_back(base::local_address(s.udp[i].get()).value_or(IpPort{config_.addresses[i], config_.port}));
     udp_.push_back(std::make_unique<UdpListener>(loop_, std::move(s.udp[i]), *responder_, config_.addresses[i].is_any()));
     tcp_.push_back(std::make_unique<TcpListener>(loop_, std::move(s.tcp[i]), *responder_, connections_, config_.tcp));

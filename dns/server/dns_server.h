@@ -78,13 +78,21 @@ class DnsServer {
   std::vector<base::IpPort> listening() const;
 
  private:
-  struct Sockets {
+  struct Sockets {  // one of each per address; none where the listeners that are there stay
     std::vector<base::UniqueFd> udp, tcp;
+    std::vector<size_t> kept;  // which of those, else kNone
+  };
+  static constexpr size_t kNone = SIZE_MAX;
+  struct Retired {  // until what it asked upstream is answered
+    std::unique_ptr<ZoneIndex> index;
+    std::unique_ptr<Responder> responder;
   };
   DnsServer(base::Loop&, base::SocketStore&, base::Rng&, base::Metrics&, DnsConfig, DnsHooks);
   static base::Result<void> check(const DnsConfig&);
   base::Result<Sockets> open(const DnsConfig&);
-  bool keep(const base::IpPort&, Sockets&) const;
+  bool keep(const base::IpPort&, size_t udp_payload_max, Sockets&) const;
+  void retire();
+  void let_go();
   void keep_cache();
   void build_zone();
   void listen(Sockets);
@@ -110,6 +118,8 @@ class DnsServer {
   RateLimitConfig rated_;  // what rate_ was made of
   std::unique_ptr<RateLimit> rate_;  // or null
   std::unique_ptr<Responder> responder_;
+  std::vector<Retired> retired_;
+  std::unique_ptr<base::Timer> let_go_;
   std::vector<std::unique_ptr<UdpListener>> udp_;
   std::vector<std::unique_ptr<TcpListener>> tcp_;
   std::vector<base::IpPort> listening_;

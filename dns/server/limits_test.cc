@@ -60,6 +60,50 @@ TEST(DnsServer, MetricsTellZonesCodesServersAndTimes) {
   EXPECT_GE(s.metrics.counter("edgemeshd_dns_server_queries_total", "", {{"server", "1"}}).value(), 2u);
 }
 
+TEST(DnsServer, AReloadLosesNoQueryThatWaitsAndNoConnection) {
+  FakeUpstream up;
+  LiveServer s;
+  s.config.upstream.servers = {up.address};
+  s.start();
+  auto send = [&](int fd, const base::ByteVec& q, bool tcp) {
+    base::ByteVec m;
+    base::Writer w(m);
+    if (tcp) w.u16(uint16_t(q.size()));
+    w.put(q);
+    EXPECT_EQ(::send(fd, m.data(), m.size(), MSG_NOSIGNAL), ssize_t(m.size()));
+  };
+  auto receive = [&](int fd, bool tcp) {
+    uint8_t b[1500];
+    if (!readable(fd, 5000)) return Got{};
+    const ssize_t n = ::recv(fd, b, sizeof b, 0);
+    return n < 14 ? Got{} : read_reply({b + (tcp ? 2 : 0), b + n});
+  };
+  auto udp = *base::udp_socket({kHere, 0});
+  base::SockAddr to(s.at);
+  ASSERT_EQ(::connect(udp.get(), to.ptr(), to.len), 0);
+  auto tcp = *base::tcp_connect_start(s.at);
+  pollfd writable{tcp.get(), POLLOUT, 0};
+  ASSERT_EQ(::poll(&writable, 1, 5000), 1);
+
+  send(udp.get(), LiveServer::query("slow.a.example", type::A), false);  // the upstream takes 0.1 s
+  send(tcp.get(), LiveServer::query("slow.b.example", type::A), true);
+  for (int i = 0; i < 500 && up.asked < 1; i++) std::this_thread::sleep_for(10ms);
+  ASSERT_GE(up.asked, 1);
+  s.on_loop([&] {
+    auto c = s.config;
+    c.port = s.at.port;
+    c.local.hosts = {{ip("192.0.2.7"), {"printer.example"}}};
+    EXPECT_TRUE(s.server->reload(c));
+  });
+  EXPECT_EQ(receive(udp.get(), false).addresses, std::vector<std::string>{"192.0.2.53"});
+  EXPECT_EQ(receive(tcp.get(), true).addresses, std::vector<std::string>{"192.0.2.53"});
+  send(tcp.get(), LiveServer::query("printer.example", type::A), true);
+  EXPECT_EQ(receive(tcp.get(), true).addresses, std::vector<std::string>{"192.0.2.7"})
+      << "the connection goes on, with the new configuration";
+  send(udp.get(), LiveServer::query("printer.example", type::A), false);
+  EXPECT_EQ(receive(udp.get(), false).addresses, std::vector<std::string>{"192.0.2.7"});
+}
+
 TEST(DnsServer, AReloadGivesTheCacheItsNewSize) {
   FakeUpstream up;
   LiveServer s;

@@ -51,15 +51,15 @@ Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream&
   static const char* const zones[kZones] = {"none", "cluster", "config", "outside"};
   for (int t = 0; t < 2; t++)
     queries_[t] = &m.counter("edgemeshd_dns_queries_total", "Queries received.", {{"transport", t ? "tcp" : "udp"}});
-  for (size_t z = 0; z < kZones; z++) {
+  for (size_t of = 0; of < kZones; of++) {
     for (size_t i = 0; i < kRcodes; i++)
-      answers_[z][i] = &m.counter("edgemeshd_dns_answers_total",
-                                  "Answers sent by response code and by whose name was asked: the cluster's, the configuration's, others.",
-                                  {{"rcode", rcodes[i]}, {"zone", zones[z]}});
-    waited_[z] = z == size_t(Zone::none)
-                     ? nullptr
-                     : &m.histogram("edgemeshd_dns_wait_seconds", "How long answers took that needed an upstream, by whose name was asked.",
-                                    {{"zone", zones[z]}});
+      answers_[of][i] = &m.counter("edgemeshd_dns_answers_total",
+                                   "Answers sent by response code and by whose name was asked: the cluster's, the configuration's, others.",
+                                   {{"rcode", rcodes[i]}, {"zone", zones[of]}});
+    waited_[of] = of == size_t(Zone::none)
+                      ? nullptr
+                      : &m.histogram("edgemeshd_dns_wait_seconds",
+                                     "How long answers took that needed an upstream, by whose name was asked.", {{"zone", zones[of]}});
   }
 }
 
@@ -72,6 +72,13 @@ void Responder::count() {
     for (size_t i = 0; i < kRcodes; i++)
       if (tally_.answers[z][i]) answers_[z][i]->add(tally_.answers[z][i]);
   tally_ = {};
+}
+
+void Responder::retire() {
+  hooks_.tap = nullptr;
+  hooks_.watch = nullptr;
+  hooks_.local = nullptr;
+  hooks_.rate = nullptr;
 }
 
 size_t Responder::limit(const Query& q, Transport t) const { return t == Transport::tcp ? kMessageMax : udp_limit(q, udp_payload_max_); }

@@ -68,6 +68,9 @@ class Responder {
     return answer_parsed(parsed_[i], ahead_[i], Transport::udp, from, out);
   }
   void count();  // what was answered since the last call: the listeners call it once per batch
+  // Another one has taken its place: it only answers what it had asked upstream.
+  void retire();
+  bool is_waiting() const { return !waiting_.empty(); }
   size_t udp_payload_max() const { return udp_payload_max_; }
 
  private:

@@ -28,8 +28,14 @@ struct TcpListener::Connection {
 };
 
 TcpListener::TcpListener(base::Loop& loop, base::UniqueFd fd, Responder& r, base::Gauge& g, Limits l)
-    : loop_(loop), fd_(std::move(fd)), responder_(r), gauge_(g), limits_(l), reply_(kMessageMax),
-      watch_(loop.watch(fd_.get(), base::kFdRead, [this](base::FdEvents) { on_acceptable(); })), sweep_(loop.timer([this] { sweep(); })) {}
+    : loop_(loop),
+      fd_(std::move(fd)),
+      responder_(&r),
+      gauge_(g),
+      limits_(l),
+      reply_(kMessageMax),
+      watch_(loop.watch(fd_.get(), base::kFdRead, [this](base::FdEvents) { on_acceptable(); })),
+      sweep_(loop.timer([this] { sweep(); })) {}
 
 TcpListener::~TcpListener() {
   while (!connections_.empty()) close(*connections_.front());
@@ -75,7 +81,7 @@ void TcpListener::pump(Connection& c) {
   while (answer_frames(c) && c.listener) write_some(c);
   if (c.listener) write_some(c);
   if (c.listener) settle(c);
-  responder_.count();
+  responder_->count();
 }
 
 bool TcpListener::read_some(Connection& c) {
@@ -106,13 +112,13 @@ void TcpListener::append(Connection& c, base::ByteView reply) {
 }
 
 void TcpListener::one(Connection& c, base::ByteView query) {
-  auto a = responder_.answer(query, Transport::tcp, c.from, reply_);
+  auto a = responder_->answer(query, Transport::tcp, c.from, reply_);
   if (a.kind == Responder::Answered::Kind::reply) append(c, {reply_.data(), a.size});
   if (a.kind != Responder::Answered::Kind::wait) return;
   c.waiting++;
   bool now = true;  // the answer may come at once: then it goes out with the others
   auto inside = std::make_shared<bool*>(&now);
-  responder_.wait_for(Transport::tcp, [weak = std::weak_ptr(*c.place), inside](base::ByteView reply) {
+  responder_->wait_for(Transport::tcp, [weak = std::weak_ptr(*c.place), inside](base::ByteView reply) {
     auto conn = weak.lock();
     if (!conn || !conn->listener) return;
     conn->waiting--;

@@ -18,6 +18,7 @@ class TcpListener {
   TcpListener(base::Loop&, base::UniqueFd, Responder&, base::Gauge& connections, Limits);
   ~TcpListener();
   void stop_accepting() { watch_.reset(); }  // connections go on
+  void serve_by(Responder& r) { responder_ = &r; }  // from the next query on; those under way are answered by the one before
   int fd() const { return fd_.get(); }
 
  private:
@@ -37,7 +38,7 @@ class TcpListener {
 
   base::Loop& loop_;
   base::UniqueFd fd_;
-  Responder& responder_;
+  Responder* responder_;
   base::Gauge& gauge_;
   Limits limits_;
   Connections connections_;

@@ -11,6 +11,7 @@ class UdpListener {
  public:
   UdpListener(base::Loop&, base::UniqueFd, Responder&, bool wildcard);
   void stop_reading() { watch_.reset(); }  // answers under way still leave
+  void serve_by(Responder& r) { responder_ = &r; }  // from the next query on; those under way are answered by the one before
   int fd() const { return fd_.get(); }
 
  private:
@@ -19,7 +20,7 @@ class UdpListener {
   void answer_later(size_t i);
 
   base::UniqueFd fd_;
-  Responder& responder_;
+  Responder* responder_;
   bool wildcard_;  // answers leave from the address that was asked
   base::DatagramExchange batch_;
   base::DatagramWriter late_writer_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "base/core/rng.h"
 #include "base/net/socket.h"
 #include "dns/wire/message_writer.h"
 #include "dns/wire/scan.h"
@@ -115,6 +116,24 @@ TEST_F(MdnsTest, WhatAnswersAnotherQuestionOrSaysNothingIsNotTaken) {
   auto g = ask("printer.local", type::A);
   EXPECT_TRUE(g.any);
   EXPECT_TRUE(g.addresses.empty());
+}
+
+TEST_F(MdnsTest, GarbageIsPassedOver) {
+  base::SeededRng rng{7};
+  answer = [&](const Query& q, const base::SockAddr& to) {
+    say(q, to, "printer.local", type::A, kPrinter, uint16_t(q.id + 1));
+    base::ByteVec good(heard.back());
+    good[2] = 0x84, good[7] = 1;
+    for (uint8_t b : {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 120, 0, 4, 192, 0, 2}) good.push_back(b);  // an octet short
+    for (int i = 0; i < 100; i++) {
+      base::ByteVec m = good;
+      m.resize(size_t(rng.below(m.size() + 1)));
+      for (int k = 0; k < 3 && m.size() > 12; k++) m[2 + size_t(rng.below(m.size() - 2))] ^= uint8_t(1 + rng.below(255));
+      ::sendto(host.get(), m.data(), m.size(), 0, to.ptr(), to.len);
+    }
+    say(q, to, "printer.local", type::A, kPrinter, q.id);
+  };
+  EXPECT_EQ(ask("printer.local", type::A).addresses, std::vector<std::string>{"192.0.2.9"});
 }
 
 TEST_F(MdnsTest, WithoutTheInterfaceThereIsNoAnswerAtAll) {

@@ -24,6 +24,7 @@ import time
 import urllib.parse
 
 PATHS = {"/api/v1/namespaces": "Namespace", "/api/v1/nodes": "Node", "/api/v1/services": "Service", "/api/v1/endpoints": "Endpoints",
+         "/api/v1/pods": "Pod",
          "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSlice", "/apis/networking.istio.io/v1beta1/destinationrules": "DestinationRule",
          "/apis/mesh.edgemeshd.io/v1alpha1/meshnodes": "MeshNode"}
 
@@ -69,6 +70,12 @@ class Store:
             self.changed.notify_all()
 
 
+def chosen(query, text):
+    """The one field selector that is asked for: spec.nodeName=..."""
+    field, _, value = query.get("fieldSelector", "").partition("=")
+    return field != "spec.nodeName" or json.loads(text).get("spec", {}).get("nodeName") == value
+
+
 class Faults:
     """What the server does wrong at the moment.
       status {code, after}    that answer to everything            slow {seconds}    before every answer
@@ -78,7 +85,8 @@ class Faults:
       endless {mib}           a line of that size on every watch of services that begins
       garbage                 a line that is no event, on every watch that begins
       expired                 every watch is too old (410, as an event)
-      no_slices               404 for discovery.k8s.io             slices_500        500 for discovery.k8s.io"""
+      no_slices               404 for discovery.k8s.io             slices_500        500 for discovery.k8s.io
+      no_pods                 403 for pods"""
 
     def __init__(self):
         self.name, self.args, self.cut, self.mark = None, {}, 0, 0
@@ -120,6 +128,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.status(faults.args["code"], "Scripted", "as the script says", faults.args.get("after"))
         if "discovery.k8s.io" in url.path and (faults.is_("no_slices") or faults.is_("slices_500")):
             return self.status(404 if faults.is_("no_slices") else 500, "NotFound", 'no kind "EndpointSliceList" is registered')
+        if kind == "Pod" and faults.is_("no_pods"):
+            return self.status(403, "Forbidden", 'pods is forbidden: cannot list resource "pods"')
         if kind is None:
             return self.plain(404, "404 page not found\n")
         try:
@@ -150,6 +160,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         store, faults = self.server.store, self.server.faults
         with store.changed:
             items, version, oldest = sorted(store.objects[kind].items()), store.version, store.oldest
+        items = [(k, text) for k, text in items if chosen(query, text)]
         if faults.is_("empty"):
             items = []
         start = 0
@@ -231,7 +242,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.event("ERROR", '{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}')
                 break
             for _, _, type_, text in news:
-                self.event(type_, text)
+                if chosen(query, text):
+                    self.event(type_, text)
             at = version
             if mark != faults.mark:
                 mark = faults.mark

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import manifests
+from api_source import ApiServer, cluster, kubeconfig
 from fixtures import VIP, VIP6, deploy, shop
 from lab import wait_for
 from node import SERVICE_IP
@@ -147,6 +148,37 @@ def dns_autopath(lab, found):
         n = cost(who)
         found.check(n <= 2 if limit == "<=2" else n >= 8, f"dns.autopath: {value}: {n} queries of {who.name}, expected {limit}")
     return opted
+
+
+@scenario("dns-autopath-api", "failures", "=0")
+def dns_autopath_api(lab, found):
+    """Pods from an API server: those of this node opt in by label, while they are there; without permission for pods only autopath is missing."""
+    node, client, (other, *_) = site(lab, 2)
+    node.stop()
+    api = ApiServer(lab, "gw", f"{UPSTREAM}:6443")
+    node.extra = {"source": {"kubeconfig": kubeconfig(node, f"http://{UPSTREAM}:6443")}, "dns": {"upstreams": [UPSTREAM], "autopath": "labelled"}}
+    label = {"dns.edgemeshd.io/autopath": "true"}
+
+    def pod(name, where, ns, ip):
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": manifests.meta(name, ns, label), "spec": {"nodeName": where}, "status": {"phase": "Running", "podIP": ip}}
+
+    api.apply(*cluster(node), *shop([other]), pod("a0", node.name, "default", client.ip), pod("far", "node-b", "other", client.ip))
+    api.tell(fault="no_pods")
+    node.start()
+    wait_for("services are known without the pods", lambda: lines(client, "dig", "+short", "shop.default.svc.cluster.local") == {VIP}, 10)
+
+    def cost():
+        before = queries(node)
+        by_glibc(client, "www.example.com")
+        return queries(node) - before
+
+    found.check(cost() >= 8, "autopath without permission to read pods")
+    wait_for("the status says why", lambda: any("/api/v1/pods" in p for p in node.ctl("status")["problems"]), 10)
+    api.tell(fault=None)
+    wait_for("autopath for the pod that opted in", lambda: cost() <= 2, 40)
+    found.same(by_glibc(client, "www.example.com"), WWW, "www.example.com")
+    api.delete(pod("a0", node.name, "default", client.ip))
+    wait_for("the pod is gone", lambda: cost() >= 8, 10)
 
 
 RESPONDER = r"""
