@@ -1,5 +1,7 @@
 #include "tunnel/relay/relay_server.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 
@@ -17,6 +19,7 @@ constexpr base::Duration kChallengeWindow = std::chrono::seconds(10);  // a CONF
 constexpr double kAsksPerSecond = 50, kAsksBurst = 100;                // STUN and BIND, per /24 or /56
 constexpr double kBurstSeconds = 0.05, kBurstBytesMin = 128 << 10;
 constexpr uint32_t kChannelMask = 0xffffff;
+constexpr size_t kRunDatagramsMax = 64, kRunBytesMax = 60'000;  // what one send with segmentation may carry
 
 struct Side {
   std::string node;
@@ -76,13 +79,19 @@ class RelayServerImpl final : public RelayServer {
 
   size_t channels() const override { return channels_.size(); }
 
-  void on_datagram(const base::IpPort& from, base::MutByteView d, base::Instant now) override {
-    in_bytes_ = d.size();
-    switch (classify(d)) {
-      case Kind::relay_data: return forward(from, d, now);
-      case Kind::relay_control: return control(from, d, now);
-      case Kind::stun: return stun(from, d, now);
-      default: count_.malformed.add();
+  void on_datagrams(const base::IpPort& from, base::MutByteView all, size_t segment, base::Instant now) override {
+    if (all.empty()) return count_.malformed.add();
+    if (segment == 0 || segment > all.size()) segment = all.size();
+    for (size_t at = 0; at < all.size();) {
+      base::MutByteView run = all.subspan(at, run_bytes(all.subspan(at), segment));
+      at += run.size();
+      in_bytes_ = run.size();
+      switch (classify(run.first(std::min(segment, run.size())))) {
+        case Kind::relay_data: forward(from, run, segment, now); break;
+        case Kind::relay_control: control(from, run, now); break;
+        case Kind::stun: stun(from, run, now); break;
+        default: count_.malformed.add();
+      }
     }
   }
 
@@ -97,10 +106,23 @@ class RelayServerImpl final : public RelayServer {
   }
 
  private:
-  void reply(const base::IpPort& to, base::ByteView b) {
+  void reply(const base::IpPort& to, base::ByteView b) { send(to, b, b.size()); }
+  void send(const base::IpPort& to, base::ByteView b, size_t segment) {
     EM_ASSERT(b.size() <= in_bytes_);  // never more out than in
     in_bytes_ -= b.size();
-    send_(to, b);
+    send_(to, b, std::min(segment, b.size()));
+  }
+
+  // One datagram; or as many as go the same way, which is said by the four bytes that RELAY DATA begins with.
+  static size_t run_bytes(base::ByteView b, size_t segment) {
+    size_t n = std::min(segment, b.size());
+    if (n < kRelayHeaderBytes || classify(b.first(n)) != Kind::relay_data) return n;
+    for (size_t datagrams = 1; n < b.size() && datagrams < kRunDatagramsMax; ++datagrams) {
+      size_t next = std::min(segment, b.size() - n);
+      if (next < kRelayHeaderBytes || n + next > kRunBytesMax || memcmp(&b[n], b.data(), kRelayHeaderBytes) != 0) break;
+      n += next;
+    }
+    return n;
   }
 
   uint32_t channel_of(const std::string& a, const std::string& b, base::Instant now) {
@@ -126,16 +148,17 @@ class RelayServerImpl final : public RelayServer {
             {key.begin(), key.end()}, c_.grant_life};
   }
 
-  void forward(const base::IpPort& from, base::ByteView d, base::Instant now) {
-    auto frame = read_relay_frame(d);
+  void forward(const base::IpPort& from, base::ByteView run, size_t segment, base::Instant now) {
+    auto frame = read_relay_frame(run.first(std::min(segment, run.size())));
+    uint64_t datagrams = (run.size() + segment - 1) / segment;
     auto it = frame ? channels_.find(frame->channel) : channels_.end();
-    if (it == channels_.end() || it->second.expiry <= now) return count_.unbound.add();
+    if (it == channels_.end() || it->second.expiry <= now) return count_.unbound.add(datagrams);
     Channel& ch = it->second;
     int side = ch.sides[0].sends_from(from, now) ? 0 : ch.sides[1].sends_from(from, now) ? 1 : -1;
-    if (side < 0 || !ch.sides[1 - side].is_bound()) return count_.unbound.add();
-    if (!has_budget(ch.sides[side].node, d.size(), now)) return count_.budget.add();
-    count_.forwarded.add(d.size());
-    reply(ch.sides[1 - side].source, d);
+    if (side < 0 || !ch.sides[1 - side].is_bound()) return count_.unbound.add(datagrams);
+    if (!has_budget(ch.sides[side].node, run.size(), now)) return count_.budget.add(datagrams);
+    count_.forwarded.add(run.size());
+    send(ch.sides[1 - side].source, run, segment);
   }
 
   bool has_budget(const std::string& node, size_t bytes, base::Instant now) {

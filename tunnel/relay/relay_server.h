@@ -34,14 +34,18 @@ class RelayServer {
     size_t channels_max = 16384;
     uint16_t stun_other_port = 0;          // told in STUN answers; 0: none
   };
-  using Send = std::function<void(const base::IpPort& to, base::ByteView)>;  // called inside on_datagram
+  // Called inside on_datagrams(): datagrams of `segment` bytes each, of which only the last may be shorter. What is forwarded lies in
+  // the bytes that came in.
+  using Send = std::function<void(const base::IpPort& to, base::ByteView, size_t segment)>;
   static std::unique_ptr<RelayServer> make(Config, base::Rng&, base::Metrics&, Send);
   virtual ~RelayServer() = default;
   // Two views of one grant: first for a, second for b. The same live pair keeps its channel, with a higher generation.
   // Channel 0: there is no room for another channel.
   virtual std::pair<RelayGrant, RelayGrant> grant(const std::string& a, const std::string& b, base::Instant now) = 0;
   virtual void revoke(const std::string& node) = 0;
-  virtual void on_datagram(const base::IpPort& from, base::MutByteView, base::Instant now) = 0;
+  // As the kernel joined them: datagrams of `segment` bytes each, of which only the last may be shorter.
+  virtual void on_datagrams(const base::IpPort& from, base::MutByteView, size_t segment, base::Instant now) = 0;
+  void on_datagram(const base::IpPort& from, base::MutByteView d, base::Instant now) { on_datagrams(from, d, d.size(), now); }
   // The answer to a STUN request that came at the other port, within the same limits; nullopt: none.
   virtual std::optional<base::ByteVec> stun_answer(const base::IpPort& from, base::ByteView, base::Instant now) = 0;
   virtual void tick(base::Instant now) = 0;  // once a second: expiries
