@@ -16,7 +16,8 @@ namespace {
 
 constexpr base::Duration kOldSourceLife = std::chrono::seconds(2);
 constexpr base::Duration kChallengeWindow = std::chrono::seconds(10);  // a CONFIRM may come in this window or the next
-constexpr double kAsksPerSecond = 50, kAsksBurst = 100;                // STUN and BIND, per /24 or /56
+constexpr double kAsksPerSecond = 50, kAsksBurst = 100;                // STUN, and BIND and CONFIRM of strangers, per /24 or /56
+constexpr double kEndAsksPerSecond = 4, kEndAsksBurst = 32;            // BIND and CONFIRM with a token of ours, per end of its channel
 constexpr double kBurstSeconds = 0.05, kBurstBytesMin = 128 << 10;
 constexpr uint32_t kChannelMask = 0xffffff;
 constexpr size_t kRunDatagramsMax = 64, kRunBytesMax = 60'000;  // what one send with segmentation may carry
@@ -26,6 +27,7 @@ struct Side {
   base::IpPort source, old_source;
   uint64_t generation = 0;  // 0: never bound
   base::Instant old_until{};
+  TokenBucket asks;
   bool is_bound() const { return generation != 0; }
   bool sends_from(const base::IpPort& from, base::Instant now) const {
     return is_bound() && (from == source || (from == old_source && now < old_until));
@@ -174,18 +176,25 @@ class RelayServerImpl final : public RelayServer {
   void control(const base::IpPort& from, base::ByteView d, base::Instant now) {
     auto m = parse_relay_message(d);
     if (!m || (m->kind != RelayKind::bind && m->kind != RelayKind::confirm)) return count_.malformed.add();
-    if (!limit_.allow(from.ip, now)) return count_.rate.add();
+    auto token = sealer_->open(m->token);
+    Channel* ch = token ? channel_of(*token, now) : nullptr;
+    // Strangers share the budget of their network. An end of a channel has one of its own: a node with a thousand peers binds a
+    // thousand channels from one address.
+    bool in_budget = ch ? ch->sides[token->side].asks.take(1, kEndAsksPerSecond, kEndAsksBurst, now) : limit_.allow(from.ip, now);
+    if (!in_budget) return count_.rate.add();
     // A stranger hears nothing but a challenge; only who brings it back from where he says he is hears why he is refused.
     if (m->kind == RelayKind::bind) return challenge(from, *m, now);
     if (!is_challenged(from, *m, now)) return count_.refused.add();
-    auto token = sealer_->open(m->token);
     if (!token || uint32_t(m->generation >> 32) != token->generation) return refuse(from, *m, RelayRefusal::unknown_token);
-    auto it = channels_.find(token->channel);
-    if (it == channels_.end() || token->expiry <= now) return refuse(from, *m, RelayRefusal::expired);
-    Channel& ch = it->second;
-    // after a revocation the number may have gone to another pair
-    if (relay_pair_id(ch.sides[0].node, ch.sides[1].node) != token->pair) return refuse(from, *m, RelayRefusal::expired);
-    confirm(from, *m, *token, ch, now);
+    if (!ch) return refuse(from, *m, RelayRefusal::expired);
+    confirm(from, *m, *token, *ch, now);
+  }
+
+  Channel* channel_of(const RelayToken& t, base::Instant now) {
+    auto it = channels_.find(t.channel);
+    if (it == channels_.end() || t.expiry <= now) return nullptr;
+    const auto& sides = it->second.sides;  // after a revocation the number may have gone to another pair
+    return relay_pair_id(sides[0].node, sides[1].node) == t.pair ? &it->second : nullptr;
   }
 
   void refuse(const base::IpPort& to, const RelayMessage& m, RelayRefusal reason) {

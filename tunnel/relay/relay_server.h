@@ -3,7 +3,8 @@
 //   BIND {token, generation, padding} -> CHALLENGE {challenge 16, observed source} -> CONFIRM {HMAC(bind key, challenge . channel .
 //   generation . observed source)} -> CONFIRMED. Byte tables: relay_message.h, docs/reference/tunnel-protocol.md.
 // Nothing is kept for a BIND, and none is refused: the challenge is a MAC over what is asked and whence, and only who returns it is
-// told more. A binding moves only with a higher generation; packets from the old source are still taken for 2 s. STUN and BIND are answered within a rate per /24 and /56.
+// told more. A binding moves only with a higher generation; packets from the old source are still taken for 2 s. STUN and BINDs of
+// strangers are answered within a rate per /24 and /56; an end of a channel has a rate of its own.
 #pragma once
 #include <functional>
 #include <memory>

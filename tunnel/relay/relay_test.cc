@@ -213,6 +213,27 @@ TEST_F(RelayTest, AChallengeIsGoodForItsSourceOnly) {
   EXPECT_TRUE(from_relay_.empty());
 }
 
+// A node with hundreds of peers binds hundreds of channels from one address, every 12 seconds.
+TEST_F(RelayTest, EveryEndOfAChannelHasABudgetOfItsOwn) {
+  make_server(0, 1000);
+  std::vector<std::unique_ptr<RelayClient>> ends;
+  for (int i = 0; i < 500; ++i) {
+    auto grants = server_->grant("hub", "peer-" + std::to_string(i), now_);
+    ends.push_back(std::make_unique<RelayClient>(client()));
+    ends.back()->on_grant(grants.first, now_);
+    settle(*ends.back(), kA);
+    ASSERT_TRUE(ends.back()->is_bound()) << i;
+  }
+  for (int i = 0; i < 100; ++i) {  // one that asks on and on
+    ends[0]->rebind(now_);
+    settle(*ends[0], {kA.ip, uint16_t(1 + i)});
+  }
+  EXPECT_NE(ends[0]->observed(), (IpPort{kA.ip, 100})) << "is not served beyond that";
+  ends[1]->rebind(now_);
+  settle(*ends[1], kB);
+  EXPECT_EQ(ends[1]->observed(), kB);
+}
+
 // Under a token nobody made: a BIND draws a challenge like any other, and only who received that is told that he is refused.
 TEST_F(RelayTest, AStrangerHearsNothingButTheChallenge) {
   auto [ga, gb] = server_->grant("a", "b", now_);
