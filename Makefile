@@ -14,7 +14,7 @@ help:
 	@echo "make build         edgemeshd and edgemeshctl into $(RELEASE)"
 	@echo "make install       programs, unit, manual pages and a configuration (PREFIX=/usr/local, DESTDIR=)"
 	@echo "make deb           a Debian package into build/"
-	@echo "make bench         the figures of docs/figures.md (NAMES=\"l4-kernel tunnel idle\")"
+	@echo "make bench         the figures of docs/figures.md (NAMES=\"l4-kernel tunnel relay idle\")"
 	@echo "make sim SEEDS=n   random simulations from n fresh seeds (SEED=x replays one)"
 	@echo "make fuzz-smoke    every fuzz target for 60 s (SECONDS=n)"
 	@echo "make format        clang-format over the tree"
@@ -51,7 +51,7 @@ test: packages-test
 	@python3 integration/test/run.py $(STEPS)
 
 bench: packages-bench build
-	@integration/bench $(or $(NAMES),l4-kernel tunnel idle)
+	@integration/bench $(or $(NAMES),l4-kernel tunnel relay idle)
 
 fuzz-smoke: packages-test
 	@python3 integration/fuzz/smoke.py --seconds $(or $(SECONDS),60) $(TARGETS)

@@ -28,18 +28,19 @@ class RelayPort {
     bool is_other = false;  // STUN alone (kStunOtherPort)
     std::unique_ptr<base::FdWatch> watch;
     base::DatagramWriter writer{64};
-    std::vector<base::ByteVec> pending;  // bytes of the jobs queued in writer
+    std::vector<base::ByteVec> pending;  // bytes of the answers queued in writer; what is forwarded lies in the reader
   };
   base::Result<void> listen(const base::IpPort&, const std::string& name, base::SocketStore&, bool is_other = false);
   void on_readable(Socket&);
-  void send(const base::IpPort& to, base::ByteView);
+  void send(const base::IpPort& to, base::ByteView, size_t segment);
   void answer_stun(Socket&, const base::Datagram&);
   static void flush(Socket&);
 
   base::Loop& loop_;
   std::unique_ptr<RelayServer> server_;
   std::vector<std::unique_ptr<Socket>> sockets_;
-  base::DatagramReader reader_{64, 2048};
+  base::DatagramReader reader_{16, 65536};  // joined by the kernel, and sent on as they came
+  base::Datagram* current_ = nullptr;       // the one at hand
   // The own address each correspondent wrote to last: it is answered, and forwarded to, from there (its NAT expects no other).
   std::unordered_map<base::IpPort, base::IpAddr> reached_at_;
   std::unique_ptr<base::Timer> tick_;

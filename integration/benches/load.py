@@ -12,6 +12,10 @@ def flow(lab):
     return lab.tool("flow", os.path.join(HERE, "flow.cc"), "-pthread")
 
 
+def datagram_tool(lab):
+    return lab.tool("dgram", os.path.join(HERE, "dgram.cc"))
+
+
 def probe(lab, name):
     return lab.tool(name, os.path.join(HERE, "probe", f"{name}.cc"), *BORING, "-lssl", "-lcrypto", "-pthread")
 

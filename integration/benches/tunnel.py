@@ -1,17 +1,19 @@
 """tunnel: one TCP stream from a pod of A to a pod of B through our tunnel, beside kernel TCP and TLS over TCP on the same cable, and
-beside the probe: the least an encrypted tunnel can cost (no replay window, no peer table, no address check)."""
+beside the probe: the least an encrypted tunnel can cost (no replay window, no peer table, no address check). Then datagrams of 64
+bytes: how many a second arrive, and how long one takes there and back, beside the bare path between the hosts. (The probe carries TCP alone.)"""
 import json
+import statistics
 import subprocess
 import time
 
 import manifests
 from fixtures import shop
-from lab import Lab, wait_for
-from load import cpu_seconds, probe
+from lab import Lab, LabError, wait_for
+from load import cpu_seconds, datagram_tool, probe
 from node import join
 from topology import lan2
 
-VIP, PORT = "10.96.0.7", 7000
+VIP, PORT, DATAGRAM_PORT = "10.96.0.7", 7000, 7001
 
 
 def stream(lab, program, server_ns, listen, client_ns, target, seconds, tls=False, pids=()):
@@ -40,12 +42,40 @@ def through_probe(lab, a, b, seconds):
             p.wait()
 
 
+def serve_datagrams(lab, ns, ip):
+    p = lab.start(ns, [datagram_tool(lab), "server", ip, str(DATAGRAM_PORT)], stdout=subprocess.PIPE, text=True)
+    if p.stdout.readline().strip() != "ready":
+        raise LabError(f"the datagram server in {ns} did not start")
+    return p
+
+
+def datagrams(lab, ns, ip, seconds):
+    """-> (datagrams of 64 bytes that arrive in a second, p50 and p99 of one there and back in us)"""
+    def ask(what):
+        return lab.run(ns, [datagram_tool(lab), what, ip, str(DATAGRAM_PORT), str(seconds)], timeout=seconds + 30).stdout.split()
+
+    arrived, took, _ = map(float, ask("pps"))
+    _, p50, p99 = map(float, ask("rtt"))
+    return arrived / took, p50, p99
+
+
+def add_datagrams(report, subject, figures):
+    for metric, value in zip(("pps_64", "latency_p50_us", "latency_p99_us"), figures):
+        report.add(metric, subject, value)
+
+
+def show_added(report, metric):
+    """What the tunnel adds to the bare path, there and back; the ratio is of the whole."""
+    ours, bare = report.rounds[metric]["ours"], report.rounds[metric]["bare"]
+    report.line(metric, statistics.median(a - b for a, b in zip(ours, bare)), "us", "bare", statistics.median(a / b for a, b in zip(ours, bare)))
+
+
 def run(report, args):
     with Lab("bench-tunnel", args.build) as lab:
         a, b = lan2(lab, pods_a=1, pods_b=1)
         join([a, b])
         client, server = a.pods["a0"], b.pods["b0"].serve()
-        ports = [manifests.port(PORT, PORT, "load"), manifests.port(80, 8080, "http")]
+        ports = [manifests.port(PORT, PORT, "load"), manifests.port(80, 8080, "http"), manifests.port(DATAGRAM_PORT, DATAGRAM_PORT, "dgram", "UDP")]
         for n in (a, b):
             n.apply("shop.yaml", *shop([server], ips=[VIP], ports=ports))
             n.start()
@@ -60,14 +90,24 @@ def run(report, args):
             "tls": lambda: stream(lab, tcpb, b.ns, b.ip, a.ns, b.ip, args.seconds, tls=True),
             "probe": lambda: through_probe(lab, a, b, args.seconds),
         }
+        serve_datagrams(lab, server.ns, server.ip), serve_datagrams(lab, b.ns, b.ip)
+        small = {
+            "ours": lambda: datagrams(lab, client.ns, VIP, args.seconds),
+            "bare": lambda: datagrams(lab, a.ns, b.ip, args.seconds),
+        }
         for _ in range(args.rounds):
             for subject, measure in subjects.items():
                 gbps, cost = measure()
                 report.add("throughput", subject, gbps)
                 report.add("cpu_per_gbit", subject, cost)
+            for subject, measure in small.items():
+                add_datagrams(report, subject, measure())
     report.figure("throughput", "gbit/s", "tls", least=1.0)
     report.figure("throughput", "gbit/s", "probe", least=0.8)
     report.figure("throughput", "gbit/s", "kernel-tcp")
     report.figure("cpu_per_gbit", "s/gbit", "probe", most=1.25)
     report.figure("cpu_per_gbit", "s/gbit", "tls")
+    report.figure("pps_64", "packet/s", "bare")
+    for metric in ("latency_p50_us", "latency_p99_us"):
+        show_added(report, metric)
     return report.kept

@@ -44,6 +44,7 @@ MODULES = [
     "tunnel_silent",
     "tunnel_survives",
     "tunnel_trust",
+    "tunnel_scale",
 ]
 SCENARIOS = {}
 OPTIONS = {"passes": 0, "shard": (1, 1), "patience": 1}  # of the command line; patience stretches the time a scenario may take
@@ -59,11 +60,12 @@ class Scenario:
     seconds: int
     why: str
     alone: bool    # measures time or load: nothing else may run beside it
+    by_name: bool  # takes too long for make test, which leaves it out
 
 
-def scenario(name, unit, limit, seconds=60, why="", alone=False):
+def scenario(name, unit, limit, seconds=60, why="", alone=False, by_name=False):
     def register(function):
-        SCENARIOS[name] = Scenario(name, (function.__doc__ or "").split("\n")[0], unit, limit, function, seconds, why, alone)
+        SCENARIOS[name] = Scenario(name, (function.__doc__ or "").split("\n")[0], unit, limit, function, seconds, why, alone, by_name)
         return function
     return register
 

@@ -156,7 +156,7 @@ def acceptance():
     """A scenario that missed its limit is judged once more with the machine to itself; the runner says so, with what was wrong."""
     build("release", "edgemeshd", "edgemeshctl")
     listed_names = subprocess.run(["integration/accept", "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [line.split()[0] for line in listed_names.splitlines()]
+    names = [line.split()[0] for line in listed_names.splitlines() if not line.endswith("[by name only]")]
     r = subprocess.run(["integration/accept", "--jobs", str(3 * JOBS), "--again", str(AGAIN_MAX), *names], cwd=ROOT, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, errors="replace", timeout=3600, stdin=subprocess.DEVNULL)
     passed, failures, second = scenario_verdicts(r.stdout)

@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool in_frame = false;
   base::IpPort ends[2] = {*base::IpPort::parse("192.0.2.1:1"), *base::IpPort::parse("[2001:db8::1]:2")};
   std::vector<base::ByteVec> answers;
-  auto server = RelayServer::make({"r", *base::IpPort::parse("198.51.100.1:1")}, rng, metrics, [&](const base::IpPort& to, base::ByteView b) {
+  auto server = RelayServer::make({"r", *base::IpPort::parse("198.51.100.1:1")}, rng, metrics, [&](const base::IpPort& to, base::ByteView b, size_t) {
     out += b.size();
     EM_ASSERT(!in_frame || to == ends[0] || to == ends[1]);
     answers.emplace_back(b.begin(), b.end());

@@ -1,5 +1,7 @@
 #include "tunnel/relay/relay_server.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 
@@ -14,15 +16,18 @@ namespace {
 
 constexpr base::Duration kOldSourceLife = std::chrono::seconds(2);
 constexpr base::Duration kChallengeWindow = std::chrono::seconds(10);  // a CONFIRM may come in this window or the next
-constexpr double kAsksPerSecond = 50, kAsksBurst = 100;                // STUN and BIND, per /24 or /56
+constexpr double kAsksPerSecond = 50, kAsksBurst = 100;                // STUN, and BIND and CONFIRM of strangers, per /24 or /56
+constexpr double kEndAsksPerSecond = 4, kEndAsksBurst = 32;            // BIND and CONFIRM with a token of ours, per end of its channel
 constexpr double kBurstSeconds = 0.05, kBurstBytesMin = 128 << 10;
 constexpr uint32_t kChannelMask = 0xffffff;
+constexpr size_t kRunDatagramsMax = 64, kRunBytesMax = 60'000;  // what one send with segmentation may carry
 
 struct Side {
   std::string node;
   base::IpPort source, old_source;
   uint64_t generation = 0;  // 0: never bound
   base::Instant old_until{};
+  TokenBucket asks;
   bool is_bound() const { return generation != 0; }
   bool sends_from(const base::IpPort& from, base::Instant now) const {
     return is_bound() && (from == source || (from == old_source && now < old_until));
@@ -76,13 +81,19 @@ class RelayServerImpl final : public RelayServer {
 
   size_t channels() const override { return channels_.size(); }
 
-  void on_datagram(const base::IpPort& from, base::MutByteView d, base::Instant now) override {
-    in_bytes_ = d.size();
-    switch (classify(d)) {
-      case Kind::relay_data: return forward(from, d, now);
-      case Kind::relay_control: return control(from, d, now);
-      case Kind::stun: return stun(from, d, now);
-      default: count_.malformed.add();
+  void on_datagrams(const base::IpPort& from, base::MutByteView all, size_t segment, base::Instant now) override {
+    if (all.empty()) return count_.malformed.add();
+    if (segment == 0 || segment > all.size()) segment = all.size();
+    for (size_t at = 0; at < all.size();) {
+      base::MutByteView run = all.subspan(at, run_bytes(all.subspan(at), segment));
+      at += run.size();
+      in_bytes_ = run.size();
+      switch (classify(run.first(std::min(segment, run.size())))) {
+        case Kind::relay_data: forward(from, run, segment, now); break;
+        case Kind::relay_control: control(from, run, now); break;
+        case Kind::stun: stun(from, run, now); break;
+        default: count_.malformed.add();
+      }
     }
   }
 
@@ -97,10 +108,23 @@ class RelayServerImpl final : public RelayServer {
   }
 
  private:
-  void reply(const base::IpPort& to, base::ByteView b) {
+  void reply(const base::IpPort& to, base::ByteView b) { send(to, b, b.size()); }
+  void send(const base::IpPort& to, base::ByteView b, size_t segment) {
     EM_ASSERT(b.size() <= in_bytes_);  // never more out than in
     in_bytes_ -= b.size();
-    send_(to, b);
+    send_(to, b, std::min(segment, b.size()));
+  }
+
+  // One datagram; or as many as go the same way, which is said by the four bytes that RELAY DATA begins with.
+  static size_t run_bytes(base::ByteView b, size_t segment) {
+    size_t n = std::min(segment, b.size());
+    if (n < kRelayHeaderBytes || classify(b.first(n)) != Kind::relay_data) return n;
+    for (size_t datagrams = 1; n < b.size() && datagrams < kRunDatagramsMax; ++datagrams) {
+      size_t next = std::min(segment, b.size() - n);
+      if (next < kRelayHeaderBytes || n + next > kRunBytesMax || memcmp(&b[n], b.data(), kRelayHeaderBytes) != 0) break;
+      n += next;
+    }
+    return n;
   }
 
   uint32_t channel_of(const std::string& a, const std::string& b, base::Instant now) {
@@ -126,16 +150,17 @@ class RelayServerImpl final : public RelayServer {
             {key.begin(), key.end()}, c_.grant_life};
   }
 
-  void forward(const base::IpPort& from, base::ByteView d, base::Instant now) {
-    auto frame = read_relay_frame(d);
+  void forward(const base::IpPort& from, base::ByteView run, size_t segment, base::Instant now) {
+    auto frame = read_relay_frame(run.first(std::min(segment, run.size())));
+    uint64_t datagrams = (run.size() + segment - 1) / segment;
     auto it = frame ? channels_.find(frame->channel) : channels_.end();
-    if (it == channels_.end() || it->second.expiry <= now) return count_.unbound.add();
+    if (it == channels_.end() || it->second.expiry <= now) return count_.unbound.add(datagrams);
     Channel& ch = it->second;
     int side = ch.sides[0].sends_from(from, now) ? 0 : ch.sides[1].sends_from(from, now) ? 1 : -1;
-    if (side < 0 || !ch.sides[1 - side].is_bound()) return count_.unbound.add();
-    if (!has_budget(ch.sides[side].node, d.size(), now)) return count_.budget.add();
-    count_.forwarded.add(d.size());
-    reply(ch.sides[1 - side].source, d);
+    if (side < 0 || !ch.sides[1 - side].is_bound()) return count_.unbound.add(datagrams);
+    if (!has_budget(ch.sides[side].node, run.size(), now)) return count_.budget.add(datagrams);
+    count_.forwarded.add(run.size());
+    send(ch.sides[1 - side].source, run, segment);
   }
 
   bool has_budget(const std::string& node, size_t bytes, base::Instant now) {
@@ -151,18 +176,25 @@ class RelayServerImpl final : public RelayServer {
   void control(const base::IpPort& from, base::ByteView d, base::Instant now) {
     auto m = parse_relay_message(d);
     if (!m || (m->kind != RelayKind::bind && m->kind != RelayKind::confirm)) return count_.malformed.add();
-    if (!limit_.allow(from.ip, now)) return count_.rate.add();
+    auto token = sealer_->open(m->token);
+    Channel* ch = token ? channel_of(*token, now) : nullptr;
+    // Strangers share the budget of their network. An end of a channel has one of its own: a node with a thousand peers binds a
+    // thousand channels from one address.
+    bool in_budget = ch ? ch->sides[token->side].asks.take(1, kEndAsksPerSecond, kEndAsksBurst, now) : limit_.allow(from.ip, now);
+    if (!in_budget) return count_.rate.add();
     // A stranger hears nothing but a challenge; only who brings it back from where he says he is hears why he is refused.
     if (m->kind == RelayKind::bind) return challenge(from, *m, now);
     if (!is_challenged(from, *m, now)) return count_.refused.add();
-    auto token = sealer_->open(m->token);
     if (!token || uint32_t(m->generation >> 32) != token->generation) return refuse(from, *m, RelayRefusal::unknown_token);
-    auto it = channels_.find(token->channel);
-    if (it == channels_.end() || token->expiry <= now) return refuse(from, *m, RelayRefusal::expired);
-    Channel& ch = it->second;
-    // after a revocation the number may have gone to another pair
-    if (relay_pair_id(ch.sides[0].node, ch.sides[1].node) != token->pair) return refuse(from, *m, RelayRefusal::expired);
-    confirm(from, *m, *token, ch, now);
+    if (!ch) return refuse(from, *m, RelayRefusal::expired);
+    confirm(from, *m, *token, *ch, now);
+  }
+
+  Channel* channel_of(const RelayToken& t, base::Instant now) {
+    auto it = channels_.find(t.channel);
+    if (it == channels_.end() || t.expiry <= now) return nullptr;
+    const auto& sides = it->second.sides;  // after a revocation the number may have gone to another pair
+    return relay_pair_id(sides[0].node, sides[1].node) == t.pair ? &it->second : nullptr;
   }
 
   void refuse(const base::IpPort& to, const RelayMessage& m, RelayRefusal reason) {

@@ -3,7 +3,8 @@
 //   BIND {token, generation, padding} -> CHALLENGE {challenge 16, observed source} -> CONFIRM {HMAC(bind key, challenge . channel .
 //   generation . observed source)} -> CONFIRMED. Byte tables: relay_message.h, docs/reference/tunnel-protocol.md.
 // Nothing is kept for a BIND, and none is refused: the challenge is a MAC over what is asked and whence, and only who returns it is
-// told more. A binding moves only with a higher generation; packets from the old source are still taken for 2 s. STUN and BIND are answered within a rate per /24 and /56.
+// told more. A binding moves only with a higher generation; packets from the old source are still taken for 2 s. STUN and BINDs of
+// strangers are answered within a rate per /24 and /56; an end of a channel has a rate of its own.
 #pragma once
 #include <functional>
 #include <memory>
@@ -34,14 +35,18 @@ class RelayServer {
     size_t channels_max = 16384;
     uint16_t stun_other_port = 0;          // told in STUN answers; 0: none
   };
-  using Send = std::function<void(const base::IpPort& to, base::ByteView)>;  // called inside on_datagram
+  // Called inside on_datagrams(): datagrams of `segment` bytes each, of which only the last may be shorter. What is forwarded lies in
+  // the bytes that came in.
+  using Send = std::function<void(const base::IpPort& to, base::ByteView, size_t segment)>;
   static std::unique_ptr<RelayServer> make(Config, base::Rng&, base::Metrics&, Send);
   virtual ~RelayServer() = default;
   // Two views of one grant: first for a, second for b. The same live pair keeps its channel, with a higher generation.
   // Channel 0: there is no room for another channel.
   virtual std::pair<RelayGrant, RelayGrant> grant(const std::string& a, const std::string& b, base::Instant now) = 0;
   virtual void revoke(const std::string& node) = 0;
-  virtual void on_datagram(const base::IpPort& from, base::MutByteView, base::Instant now) = 0;
+  // As the kernel joined them: datagrams of `segment` bytes each, of which only the last may be shorter.
+  virtual void on_datagrams(const base::IpPort& from, base::MutByteView, size_t segment, base::Instant now) = 0;
+  void on_datagram(const base::IpPort& from, base::MutByteView d, base::Instant now) { on_datagrams(from, d, d.size(), now); }
   // The answer to a STUN request that came at the other port, within the same limits; nullopt: none.
   virtual std::optional<base::ByteVec> stun_answer(const base::IpPort& from, base::ByteView, base::Instant now) = 0;
   virtual void tick(base::Instant now) = 0;  // once a second: expiries

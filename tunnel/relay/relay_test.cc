@@ -29,7 +29,8 @@ class RelayTest : public testing::Test {
  protected:
   RelayTest() { make_server(0); }
   void make_server(uint64_t limit, size_t channels_max = 100) {
-    server_ = RelayServer::make({"relay", kRelay, seconds(3600), limit, channels_max}, rng_, metrics_, [this](const IpPort& to, base::ByteView b) {
+    server_ = RelayServer::make({"relay", kRelay, seconds(3600), limit, channels_max}, rng_, metrics_, [this](const IpPort& to, base::ByteView b, size_t segment) {
+      segments_.push_back(segment);
       out_bytes_ += b.size();
       from_relay_.push_back({to, {b.begin(), b.end()}});
     });
@@ -77,6 +78,7 @@ class RelayTest : public testing::Test {
   std::vector<base::ByteVec> from_client_;
   std::vector<Sent> from_relay_;
   size_t in_bytes_ = 0, out_bytes_ = 0;
+  std::vector<size_t> segments_;  // of what the relay sent
   std::unique_ptr<RelayServer> server_;
   RelayClient a_ = client(), b_ = client();
 };
@@ -95,6 +97,37 @@ TEST_F(RelayTest, BindsAndForwardsBothWays) {
   auto back = forwarded(kB, frame(channel, "back"));
   ASSERT_EQ(back.size(), 1u);
   EXPECT_EQ(back[0].peer, kA);
+}
+
+// What the kernel joined leaves joined, in runs that go the same way; datagrams of other kinds among them are judged by themselves.
+TEST_F(RelayTest, WhatCameJoinedLeavesJoined) {
+  bind_both();
+  auto [gc, gd] = server_->grant("a", "c", now_);
+  RelayClient c = client(), d = client();
+  c.on_grant(gc, now_);
+  settle(c, kA);
+  d.on_grant(gd, now_);
+  settle(d, kC);
+  uint32_t to_b = a_.path().relay_channel, to_c = gc.channel;
+  base::ByteVec all;
+  auto add = [&](const base::ByteVec& one) { all.insert(all.end(), one.begin(), one.end()); };
+  for (int i = 0; i < 3; ++i) add(frame(to_b));
+  add(frame(to_c));
+  add(frame(0));  // nobody's
+  add(base::ByteVec(14, 0xff));
+  add(frame(to_b));
+  add(frame(to_b, "short"));
+  from_relay_.clear();
+  segments_.clear();
+  server_->on_datagrams(kA, all, 14, now_);
+  ASSERT_EQ(from_relay_.size(), 3u);
+  EXPECT_EQ(from_relay_[0].peer, kB);
+  EXPECT_EQ(from_relay_[0].bytes.size(), 42u);
+  EXPECT_EQ(from_relay_[1].peer, kC);
+  EXPECT_EQ(from_relay_[1].bytes, frame(to_c));
+  EXPECT_EQ(from_relay_[2].peer, kB);
+  EXPECT_EQ(from_relay_[2].bytes.size(), 14u + 9u);
+  EXPECT_EQ(segments_, (std::vector<size_t>{14, 14, 14}));
 }
 
 // An end whose datagrams come over a connection is bound like any other, and a second connection is another source.
@@ -178,6 +211,27 @@ TEST_F(RelayTest, AChallengeIsGoodForItsSourceOnly) {
   a_.on_datagram(kRelay, std::exchange(from_relay_, {}).at(0).bytes, now_);
   to_relay(kC, std::exchange(from_client_, {}).at(0));  // the NAT moved it in between
   EXPECT_TRUE(from_relay_.empty());
+}
+
+// A node with hundreds of peers binds hundreds of channels from one address, every 12 seconds.
+TEST_F(RelayTest, EveryEndOfAChannelHasABudgetOfItsOwn) {
+  make_server(0, 1000);
+  std::vector<std::unique_ptr<RelayClient>> ends;
+  for (int i = 0; i < 500; ++i) {
+    auto grants = server_->grant("hub", "peer-" + std::to_string(i), now_);
+    ends.push_back(std::make_unique<RelayClient>(client()));
+    ends.back()->on_grant(grants.first, now_);
+    settle(*ends.back(), kA);
+    ASSERT_TRUE(ends.back()->is_bound()) << i;
+  }
+  for (int i = 0; i < 100; ++i) {  // one that asks on and on
+    ends[0]->rebind(now_);
+    settle(*ends[0], {kA.ip, uint16_t(1 + i)});
+  }
+  EXPECT_NE(ends[0]->observed(), (IpPort{kA.ip, 100})) << "is not served beyond that";
+  ends[1]->rebind(now_);
+  settle(*ends[1], kB);
+  EXPECT_EQ(ends[1]->observed(), kB);
 }
 
 // Under a token nobody made: a BIND draws a challenge like any other, and only who received that is told that he is refused.

@@ -208,7 +208,7 @@ void MeshSim::add_relay() {
 }
 
 void MeshSim::boot(Relay& r) {
-  r.server = RelayServer::make({.name = r.name, .public_address = r.at}, rng, relay_metrics_, [this, &r](const base::IpPort& to, base::ByteView b) { from_relay(r, to, b); });
+  r.server = RelayServer::make({.name = r.name, .public_address = r.at}, rng, relay_metrics_, [this, &r](const base::IpPort& to, base::ByteView b, size_t) { from_relay(r, to, b); });
   r.socket = r.host->bind(kPort, [this, &r](base::IpPort from, base::ByteView b) {
     base::ByteVec copy(b.begin(), b.end());
     if (r.server) r.server->on_datagram(from, copy, loop.now());
