@@ -68,6 +68,7 @@ Result<void> Daemon::start_tunnel() {
   c.relay_bytes_per_s_per_node = t.relay.bandwidth.count;
   c.direct = t.direct_enabled;
   c.punch = {t.punch.plain, t.punch.fresh_ports, t.punch.predict, t.punch.birthday, t.punch.birthday_sockets};
+  c.session_idle = t.session_idle;
   c.lan_discovery = t.lan_discovery;
   c.port_mapping = t.port_mapping;
   c.rekey_after = t.rekey_after;

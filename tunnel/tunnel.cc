@@ -251,6 +251,7 @@ class TunnelImpl final : public Tunnel {
     m.node.direct = c_.direct;
     m.node.punch = c_.punch;
     m.node.rekey.after = c_.rekey_after;
+    m.node.session_idle = c_.session_idle;
     m.node.rules = {overlay_ranges(files_.identity.overlay_ips), c_.interfaces_exclude, c_.tun, c_.interfaces_include};
     for (const auto& cidr : own_pod_cidrs()) m.node.rules.refused.push_back(cidr);
     m.node.make_channel = [channels](bool client, const std::string&) { return channels.channel(client); };

@@ -46,6 +46,7 @@ class Tunnel {
     uint64_t relay_bytes_per_s_per_node = 0;   // 0: no limit
     bool direct = true;                        // false: never punch, stay on the relay
     PunchRules punch;
+    base::Duration session_idle = std::chrono::minutes(10);  // let go after that long without a packet; 0: never
     bool lan_discovery = true;                 // find nodes on the same link by multicast DNS, and be found
     bool port_mapping = true;                  // ask the router for a forwarded port (PCP, NAT-PMP)
     base::Duration rekey_after = std::chrono::minutes(60);

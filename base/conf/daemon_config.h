@@ -172,6 +172,7 @@ struct TunnelConfig {
   std::vector<Cidr> pod_cidrs;
   InterfacesConfig interfaces;
   PunchConfig punch;
+  Duration session_idle = std::chrono::minutes(10);
   bool lan_discovery = true, port_mapping = true;
   bool direct_enabled = true;
   Duration rekey_after = std::chrono::minutes(60);

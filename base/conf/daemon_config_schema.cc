@@ -355,6 +355,9 @@ Schema<TunnelConfig> tunnel_schema() {
       .field("podCIDRs", &TunnelConfig::pod_cidrs, "pod ranges of this node; must be permitted by its certificate")
       .group("interfaces", &TunnelConfig::interfaces, interfaces_schema())
       .group("punch", &TunnelConfig::punch, punch_schema())
+      .field("sessionIdle", &TunnelConfig::session_idle,
+             "how long a session without packets and exports is kept; the next packet makes another. 0: for ever",
+             {.min = 0, .max = 7 * 24 * 3600 * kSecond})
       .field("lanDiscovery", &TunnelConfig::lan_discovery,
              "whether nodes on the same link are found by multicast DNS, with no relay and no source; false: nothing is sent or heard")
       .field("portMapping", &TunnelConfig::port_mapping,

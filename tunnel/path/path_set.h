@@ -64,6 +64,7 @@ class PathSet {
   Path* add(const PathAddr&, PathKind);
   Path* find(const PathAddr&);
   void remove(const PathAddr&);
+  void clear() { paths_.clear(); }
   void remove_if_relay(const base::IpPort& relay, uint32_t keep_channel);
 
   // Paths that want a CHECK now; the caller sends one for each and calls sent().

@@ -274,6 +274,7 @@ void MeshNode::on_timer() {
     r->exports.tick(now);
     if (r->exports.has_interest()) r->machine.want(now);
     drive_door(*r);
+    let_go_if_idle(*r);
     if (r->machine.next_deadline() <= now) r->machine.tick(now);
     next = std::min(next, r->machine.next_deadline());
     if (auto t = door_deadline(*r)) next = std::min(next, std::max(*t, now + 1ms));
@@ -292,6 +293,21 @@ void MeshNode::on_timer() {
   if (auto t = hairpin_.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   update_gauges();
   timer_->arm(next - now);
+}
+
+// Neither packets nor exports: what a session costs, its keys, paths and bindings at relays and NATs, is for nothing.
+void MeshNode::let_go_if_idle(Record& r) {
+  base::Instant now = loop_.now();
+  auto idle = r.machine.idle_for(now);
+  bool own = config_.node.session_idle.count() > 0 && idle && *idle >= config_.node.session_idle && !r.exports.has_interest() &&
+             r.exports.granted() == 0;
+  bool told = r.machine.is_told_to_let_go();
+  if (!own && !told) return;
+  r.machine.let_go(!told, now);
+  r.channels.clear();
+  r.asking.clear();
+  r.without_direct.reset();
+  node_.slept.add();
 }
 
 void MeshNode::update_gauges() {

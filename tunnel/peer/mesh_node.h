@@ -87,6 +87,7 @@ class MeshNode {
   Record* find(const std::string& name);
   Record* meet(const std::string& name, bool hinted);  // null: too many
   void forget(Record&);
+  void let_go_if_idle(Record&);
   void touch();        // something happened: serve timers soon
   void on_timer();
   void update_gauges();

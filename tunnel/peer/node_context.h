@@ -22,6 +22,7 @@ struct NodeContext {
     std::vector<Psk> psks;
     AeadId aead = AeadId::aes_128_gcm;
     bool direct = true;
+    base::Duration session_idle = std::chrono::minutes(10);  // let go after that long without a packet; 0: never
     PunchRules punch;
     RekeyLimits rekey;
     CandidateRules rules;
@@ -29,12 +30,23 @@ struct NodeContext {
     std::function<base::Result<void>(const base::NodeIdentity&)> accept;  // deny list
   };
   NodeContext(Config c, base::Rng& r, base::Metrics& metrics)
-      : config(std::move(c)), rng(r), metrics_(metrics), indices(r), instance(r.u64() | 1),
-        ok(handshakes(metrics, "ok")), refused(handshakes(metrics, "refused")), timed_out(handshakes(metrics, "timeout")),
-        failed(handshakes(metrics, "failed")), moves_direct(moves(metrics, "direct")), moves_relay(moves(metrics, "relay")),
-        rivals(metrics.counter("edgemeshd_tunnel_rivals_total", "Handshakes given up because an older process with the same certificate still answers: anything but 0 is an alarm.")),
-        rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total", "Sealed control packets that were forged, repeated or under unknown keys.")),
-        black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total", "Paths that stopped carrying long packets while short ones still came through.")) {}
+      : config(std::move(c)),
+        rng(r),
+        metrics_(metrics),
+        indices(r),
+        instance(r.u64() | 1),
+        ok(handshakes(metrics, "ok")),
+        refused(handshakes(metrics, "refused")),
+        timed_out(handshakes(metrics, "timeout")),
+        failed(handshakes(metrics, "failed")),
+        moves_direct(moves(metrics, "direct")),
+        moves_relay(moves(metrics, "relay")),
+        slept(metrics.counter("edgemeshd_tunnel_sessions_let_go_total",
+                              "Sessions that ended because nothing passed for tunnel.sessionIdle.")),
+        rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total",
+                                 "Sealed control packets that were forged, repeated or under unknown keys.")),
+        black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total",
+                                    "Paths that stopped carrying long packets while short ones still came through.")) {}
 
   Config config;
   base::Rng& rng;
@@ -61,7 +73,7 @@ struct NodeContext {
                             "Birthdays not played because a relay no longer saw this node as it did.", {{"why", to_string(why)}});
   }
   size_t half_open = 0;
-  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &rivals, &rejected, &black_holes;
+  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &slept, &rivals, &rejected, &black_holes;
 
  private:
   static base::Counter& handshakes(base::Metrics& m, const char* result) {

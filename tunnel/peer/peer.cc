@@ -8,6 +8,8 @@ using namespace std::chrono_literals;
 constexpr base::Duration kDark = 1s;
 constexpr base::Duration kDarkJitter = 200ms;
 constexpr base::Duration kPathless = 3s;
+constexpr const char* kIdle = "idle";
+constexpr base::Duration kLookAsleep = 500ms;
 }  // namespace
 
 PeerMachine::PeerMachine(std::string name, NodeContext& node, PeerEnv& env)
@@ -125,9 +127,10 @@ ControlBody PeerMachine::on_request(const ControlBody& body) {
     on_punch(*p);
     return Ack{};
   }
-  if (std::get_if<Close>(&body)) {  // the peer goes away on purpose: no alarm, no hurry; keys stay until it is back
+  if (auto* c = std::get_if<Close>(&body)) {  // the peer goes away on purpose: no alarm, no hurry; keys stay until it is back
     wanted_ = false;
-    has_closed_ = true;
+    told_to_let_go_ = c->reason == kIdle;
+    has_closed_ = !told_to_let_go_;  // an idle peer lives
     return Ack{};
   }
   return env_.on_request(body);
@@ -144,6 +147,40 @@ void PeerMachine::deny(const std::string& why) {
   active_.reset();
   unanswered_since_.reset();
   apply_route();
+}
+
+std::optional<base::Duration> PeerMachine::idle_for(base::Instant now) const {
+  if (!keys_.has_current() || driver_.is_wanted() || !pings_.empty() || !env_.has_signal_route()) return std::nullopt;
+  PeerTraffic t = env_.traffic();
+  return now - std::max({up_since_, t.last_tx, t.last_rx});
+}
+
+void PeerMachine::let_go(bool tell, base::Instant now) {
+  now_ = next_ = now;
+  told_to_let_go_ = false;
+  if (!keys_.has_current()) return;
+  base::ByteVec goodbye = encode(ControlMessage{node_.rng.u64(), false, Close{kIdle}});
+  for (int copies = tell && active_ ? 2 : 0; copies > 0; copies--) send_sealed(*active_, PacketType::control, goodbye);
+  seen_rx_ = env_.traffic().rx_packets;
+  keys_.retire(now);
+  asleep_until_ = now + kPreviousKeysLife;
+  wanted_ = false;
+  up_since_ = {};
+  control_.reset({base::Code::unavailable, "the session with " + name_ + " was let go: nothing passed"});
+  active_.reset();
+  door_path_.reset();
+  unanswered_since_.reset();
+  paths_.clear();
+  apply_route();
+  punch_.stop();
+}
+
+// The peer did not hear that the session is let go, and sent.
+void PeerMachine::wake_if_heard() {
+  if (!asleep_until_) return;
+  bool heard = env_.traffic().rx_packets != seen_rx_;
+  if (keys_.has_current() || heard || now_ >= *asleep_until_) asleep_until_.reset();
+  if (heard && !keys_.has_current()) want(now_);
 }
 
 void PeerMachine::drop_index(uint32_t index) {
@@ -241,6 +278,7 @@ void PeerMachine::tick(base::Instant now) {
   driver_.tick(now);
   for (uint32_t i : keys_.expire(now)) drop_index(i);
   settle_rival();
+  wake_if_heard();
   if (keys_.has_current()) {
     poll_traffic();
     watch_silence();
@@ -270,6 +308,7 @@ void PeerMachine::compute_deadline() {
     earliest(control_.next_deadline());
   }
   for (const Ping& p : pings_) earliest(p.give_up);
+  if (asleep_until_) earliest(now_ + kLookAsleep);
   next_ = std::max(t, now_ + 1ms);
 }
 

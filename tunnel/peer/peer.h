@@ -15,6 +15,7 @@
 //   first check    of a session made through the door, where the peer was heard: at once, after 100 ms, doubling, for 3 s
 //   rekey          tunnel.rekeyAfter or 2^27 packets; previous keys live 30 s more
 //   rival          another process of the peer shook hands: 300 ms or three round trips for the one before to answer
+//   asleep         after let_go(): packets are looked for every 500 ms, for 30 s
 //   plus those of HandshakeDriver, PathSet, PathMtu of the path in use, Puncher, ControlChannel
 #pragma once
 #include <functional>
@@ -79,6 +80,12 @@ class PeerMachine : private PunchEnv {
   void set_lan(const std::vector<base::IpPort>&, base::Instant now);  // heard there on a link of this node
   void deny(const std::string& why); // drops keys and paths; nothing is accepted until allow()
   void allow() { denied_ = false; }
+  // How long no inner packet has passed; none: no session, or something of it is under way.
+  std::optional<base::Duration> idle_for(base::Instant now) const;
+  // The session ends on both sides without an alarm; identity and what the peer is known by stay, and the next packet makes another.
+  // Packets that crossed it are taken for kPreviousKeysLife, and make one too. tell: the peer does not know yet.
+  void let_go(bool tell, base::Instant now);
+  bool is_told_to_let_go() const { return told_to_let_go_; }
 
   void on_signal(SignalKind, base::ByteView, base::Instant now);
   void on_datagram(const PathAddr& from, base::ByteView packet, base::Instant now);  // sealed, for one of our indices
@@ -133,6 +140,7 @@ class PeerMachine : private PunchEnv {
   bool is_dark(base::Instant now) const;
   bool is_rekey_due(base::Instant now) const;
   void rekey_if_due();
+  void wake_if_heard();
   void restart_if_dark();
   void check_door_path();
   void on_heard(base::Instant now, bool by_active);
@@ -211,7 +219,8 @@ class PeerMachine : private PunchEnv {
   std::vector<PunchAttempt> attempts_;
   std::optional<base::Duration> direct_after_;
 
-  bool wanted_ = false, denied_ = false;
+  bool wanted_ = false, denied_ = false, told_to_let_go_ = false;
+  std::optional<base::Instant> asleep_until_;  // keys of the session that was let go still receive
   std::optional<base::NodeIdentity> identity_;
   SessionHello peer_;                       // of the current session
   std::optional<SessionHello> next_hello_;  // of the key set that waits to be current

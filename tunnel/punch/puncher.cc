@@ -80,6 +80,15 @@ void Puncher::success(base::Instant now) {
   sweep();
 }
 
+void Puncher::stop() {
+  wait_path_.reset();
+  ask_at_.reset();
+  ladder_.stop();
+  won_.reset();
+  end();
+  sweep();
+}
+
 // ---- attempts
 
 void Puncher::begin(PunchRung r, base::Duration life) {

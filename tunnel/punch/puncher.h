@@ -61,6 +61,7 @@ class Puncher {
 
   void want(base::Instant now);                  // no direct path: begin, or begin again with news
   void success(base::Instant now);               // a direct path works
+  void stop();                                   // none is wanted: until want() again
   void set_remote(std::vector<Candidate>, NatClass);
   void on_punch(const PunchNow&, base::Instant now);
   bool on_stun(uint32_t socket, const StunMessage&, base::Instant now);

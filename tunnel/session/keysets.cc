@@ -39,6 +39,13 @@ bool KeySets::promote(uint32_t local_index, base::Instant now) {
   return true;
 }
 
+void KeySets::retire(base::Instant now) {
+  if (!current_) return;
+  if (previous_) over_.push_back(previous_->keys->local_index());
+  previous_ = std::exchange(current_, std::nullopt);
+  previous_until_ = now + kPreviousKeysLife;
+}
+
 std::vector<uint32_t> KeySets::expire(base::Instant now) {
   auto out = std::exchange(over_, {});
   if (previous_ && now >= previous_until_) {

@@ -60,6 +60,7 @@ class KeySets {
   // Indices whose keys are over: the caller takes them out of the data plane and gives them back.
   std::vector<uint32_t> expire(base::Instant now);
   std::vector<uint32_t> clear();
+  void retire(base::Instant now);  // nothing is sealed any more; the current keys receive as long as previous ones do
   std::optional<uint32_t> drop_next();
 
   bool has_current() const { return current_.has_value(); }

@@ -274,6 +274,7 @@ void MeshSim::start(const std::string& name) {
   c.node.leaf = sim_leaf(n.identity);
   c.node.direct = n.spec.direct;
   c.node.rekey = n.spec.rekey;
+  c.node.session_idle = n.spec.idle;
   c.node.rules.refused = {*base::Cidr::parse("100.64.0.0/10")};
   c.node.make_channel = [this, id = n.identity](bool client, const std::string&) { return make_sim_channel(client, id, rng); };
   c.advertise = n.spec.advertise;
@@ -286,7 +287,10 @@ void MeshSim::start(const std::string& name) {
     deny_lists[name] = text;
     later(0ms, [this, name, text] { mesh(name).spread_deny_list(std::stoull(text), text); });
   };
-  hooks.on_known = [this, name](const KnownPeers& known) { disks[name] = known.encode(); };
+  hooks.on_known = [this, name](const KnownPeers& known) {
+    base::ByteVec bytes = known.encode();
+    disks[name].assign(bytes.begin(), bytes.end());  // without the room it was given to grow
+  };
   if (auto known = KnownPeers::decode(disks[name])) c.known = std::move(*known);
   n.mesh = std::make_unique<MeshNode>(std::move(c), std::move(hooks), *n.loop, rng, *n.metrics, *n.signal);
   n.data = std::make_unique<SimDataPlane>(*this, name, *n.host, *n.loop, kPort);

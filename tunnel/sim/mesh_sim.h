@@ -108,6 +108,7 @@ class MeshSim {
     bool direct = true;
     RekeyLimits rekey;
     std::optional<base::IpAddr> overlay;  // none: one of its own
+    base::Duration idle = std::chrono::minutes(10);
     bool lan = false;                     // finds and is found by multicast on its LAN; signalling reaches what was found
   };
   void add(const std::string& name, NodeSpec);
