@@ -21,6 +21,7 @@ TEST(DnsServer, AClientBeyondItsRateGetsTruncatedAnswersAndAllOverTcpAndAReloadL
   EXPECT_GE(nothing, 2);
   EXPECT_GT(s.metrics.counter("edgemeshd_dns_rate_limited_total", "", {{"action", "dropped"}}).value(), 0u);
   EXPECT_GT(s.metrics.counter("edgemeshd_dns_rate_limited_total", "", {{"action", "truncated"}}).value(), 0u);
+  s.on_loop([&] { EXPECT_EQ(s.server->top(1).queries, 13u) << "who floods is seen at the top"; });
   auto dig = s.dig("+tries=4 +time=1 web.shop.svc.cluster.local A");
   EXPECT_TRUE(has(dig, "10.96.1.10")) << dig << "a real client comes again over TCP";
   s.on_loop([&] {

@@ -133,10 +133,10 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   if (query_->has_cookie) bake(from().ip);
   turn_++;
   asked_zone_ = Zone::none;
+  if (hooks_.watch && p == Parsed::ok && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
   if (hooks_.rate && t == Transport::udp)
     if (auto a = limited(p, from, out)) return *a;
   if (p != Parsed::ok) return own_error(p, t, out);
-  if (hooks_.watch && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
   if (query_->klass != klass::IN && query_->klass != klass::ANY) return refuse(Rcode::refused, Ede::not_supported, t, out);
   return local(ahead, t, from, out);
 }
