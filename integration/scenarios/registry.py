@@ -10,7 +10,7 @@ from typing import Callable
 
 from lab import Lab, LabError
 
-MODULES = ["one_node", "balance", "ownership", "bad_input", "two_nodes", "guard", "health", "api_source", "closed", "install", "trust", "native", "restart", "clock", "faults", "hostile", "meta_tls", "relay", "nat_matrix", "tcp_fallback", "path_mtu", "resume", "dns_faults", "dns_restart", "dns_upstreams", "booted", "container", "thread_faults", "tunnel_silent", "tunnel_survives", "tunnel_trust", "tunnel_scale"]
+MODULES = ["one_node", "balance", "ownership", "bad_input", "two_nodes", "guard", "health", "api_source", "closed", "install", "trust", "native", "restart", "clock", "faults", "hostile", "meta_tls", "relay", "nat_matrix", "tcp_fallback", "path_mtu", "resume", "dns_faults", "dns_restart", "dns_upstreams", "booted", "container", "thread_faults", "tunnel_silent", "tunnel_survives", "tunnel_trust", "tunnel_scale", "tunnel_keys"]
 SCENARIOS = {}
 OPTIONS = {"passes": 0, "shard": (1, 1), "patience": 1}  # of the command line; patience stretches the time a scenario may take
 
