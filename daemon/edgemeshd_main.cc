@@ -119,6 +119,8 @@ int run(const Args& args) {
   log_notes(config->notes);
   if (args.klog.level) config->log_level = *args.klog.level;
   raise_descriptor_limit();
+  if (!base::keep_memory_out_of_core_dumps())
+    EM_LOG(warn, "daemon", "/proc/self/coredump_filter cannot be written: a core dump of this process would hold its keys; forbid them (LimitCORE=0 of the unit)");
   base::return_large_blocks();
   auto opened = base::open_libevent_loop();
   if (!opened) return complain(opened.error());
