@@ -44,8 +44,7 @@ struct NodeContext {
         slept(metrics.counter("edgemeshd_tunnel_sessions_let_go_total",
                               "Sessions that ended because nothing passed for tunnel.sessionIdle.")),
         rivals(metrics.counter("edgemeshd_tunnel_rivals_total",
-                               "Handshakes given up because an older process with the same certificate still answers: anything but "
-                               "0 is an alarm.")),
+                               "Handshakes given up because an older process with the same certificate still answers: not 0: an alarm.")),
         rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total",
                                  "Sealed control packets that were forged, repeated or under unknown keys.")),
         black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total",
