@@ -234,8 +234,6 @@ void Daemon::drain(std::function<void()> done) {
   if (drain_timer_) return;
   handover_.reset();
   store_.forget();
-  if (snapshot_) snapshot_->write_now();
-  if (dns_) dns_->save_cache();
   EM_LOG(info, "daemon", "stopping: {} proxied connections may end within {} s", proxy_ ? proxy_->connections() : 0, kDrainMax.count());
   if (proxy_) proxy_->stop_accepting();
   admin_->drain();
@@ -244,6 +242,8 @@ void Daemon::drain(std::function<void()> done) {
     if (proxy_ && proxy_->connections() && loop_.now() < deadline) return drain_timer_->arm(50ms);
     if (closed_host_) closed_host_->remove();
     if (intercept_) intercept_->remove();
+    if (snapshot_) snapshot_->write_now();  // a slow disk holds up the end, but nobody's calls and names
+    if (dns_) dns_->save_cache();
     done();
   });
   drain_timer_->arm(0s);

@@ -26,7 +26,13 @@ SnapshotKeeper::SnapshotKeeper(Loop& loop, TableBuilder& next, Metrics& metrics,
 
 SnapshotKeeper::~SnapshotKeeper() {
   *alive_ = false;
-  if (writer_.joinable()) writer_.join();
+  end_writer();
+}
+
+void SnapshotKeeper::end_writer() {
+  if (!writer_.joinable()) return;
+  if (under_way_->drop()) writer_.detach();  // it has what it works on, and touches nothing of ours any more
+  else writer_.join();
 }
 
 // ---- start
@@ -107,9 +113,11 @@ void SnapshotKeeper::write() {
   changed_ = false;
   writing_ = true;
   if (writer_.joinable()) writer_.join();
-  auto run = [this, s = take(), before = on_disk_, path = options_.path, disk = options_.disk, alive = std::weak_ptr(alive_)] {
+  under_way_ = std::make_shared<Writing>();
+  auto run = [this, w = under_way_, s = take(), before = on_disk_, path = options_.path, disk = options_.disk, alive = std::weak_ptr(alive_)] {
     run_in_background();
     const SnapshotBytes b = encode_snapshot(s);
+    if (!w->begin()) return;
     Result<void> r = b.content == before ? Result<void>() : disk->write(path, b.bytes);
     loop_.post([this, alive, r, content = b.content] {
       if (auto still = alive.lock(); still && *still) written(r, content);
@@ -131,8 +139,9 @@ void SnapshotKeeper::written(Result<void> r, uint64_t content) {
 }
 
 void SnapshotKeeper::write_now() {
-  if (writer_.joinable()) writer_.join();
   if (!changed_ && !writing_) return;
+  end_writer();
+  writing_ = false;
   if (!source_reached_ || options_.path.empty()) return;
   const SnapshotBytes b = encode_snapshot(take());
   if (b.content == on_disk_) return;

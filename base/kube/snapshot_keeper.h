@@ -3,6 +3,7 @@
 // file follows its changes: written at most once per `every` and only when the content differs, by a thread of its own, since
 // storage may be slow. What a disk that is full or read-only costs: base/core/state_disk.h. Control loop only.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,7 +28,7 @@ class SnapshotKeeper : public ObjectSink {
     StateDisk* disk = nullptr;                       // needed with a path
   };
   SnapshotKeeper(Loop&, TableBuilder& next, Metrics&, Options);
-  ~SnapshotKeeper() override;                        // waits for a write that is under way
+  ~SnapshotKeeper() override;                        // waits for a file that is being written
 
   // Gives the builder what the file holds and calls it complete: true when there was something. Before the source is started.
   bool load();
@@ -51,6 +52,23 @@ class SnapshotKeeper : public ObjectSink {
   Snapshot take() const;
   void write();
   void written(Result<void>, uint64_t content);
+  void end_writer();
+
+  // One write by the thread. It runs when nobody else wants the processor, which on a busy machine may be in minutes: until the file
+  // itself is begun it can be dropped, and is then nobody's any more.
+  class Writing {
+   public:
+    bool begin() { return move_to(Phase::writing); }  // by the thread
+    bool drop() { return move_to(Phase::dropped); }
+
+   private:
+    enum class Phase { preparing, writing, dropped };
+    bool move_to(Phase next) {
+      Phase now = Phase::preparing;
+      return phase_.compare_exchange_strong(now, next);
+    }
+    std::atomic<Phase> phase_{Phase::preparing};
+  };
 
   Loop& loop_;
   TableBuilder& next_;
@@ -58,6 +76,7 @@ class SnapshotKeeper : public ObjectSink {
   Counter& failures_;
   std::unique_ptr<Timer> timer_;
   std::thread writer_;
+  std::shared_ptr<Writing> under_way_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::vector<ObjectName> in_use_then_;
   std::string loaded_from_;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -46,7 +47,7 @@ struct World : ::testing::Test {
     for (size_t k = 0; k < kKinds; ++k) keeper->synced(Kind(k));
   }
   bool wait(const std::function<bool()>& condition) {
-    const Instant end = loop->now() + 3s;
+    const Instant end = loop->now() + 30s;
     bool held = false;
     std::unique_ptr<Timer> tick = loop->timer([&] {
       held = condition();
@@ -144,6 +145,25 @@ TEST_F(World, TheEndWritesWhatIsPending) {
   sync({service("a", "10.96.0.1")});
   keeper->write_now();
   EXPECT_TRUE(fs::exists(path));
+}
+
+// Whatever the writer's thread is at: at the end the file is whole, and has what came last.
+TEST_F(World, TheEndWaitsForNoWriterThatOnlyPrepares) {
+  for (int round = 0; round < 8; ++round) {
+    std::vector<PackedObject> all;
+    for (int i = 0; i < 500; ++i) all.push_back(service(fmt::format("s{}", i), "10.96.0.1"));
+    sync(std::move(all));
+    run_for(19ms + round * 1ms);  // the thread is about to begin, at work, or done
+    keeper->upsert(service(fmt::format("last{}", round), "10.96.0.2"));
+    keeper->write_now();
+    auto bytes = read_file(path, 1 << 20);
+    ASSERT_TRUE(bytes) << bytes.error().what;
+    auto snapshot = decode_snapshot(*bytes);
+    ASSERT_TRUE(snapshot) << snapshot.error().what;
+    const auto is_last = [&](const PackedObject& o) { return o.name() == fmt::format("last{}", round); };
+    ASSERT_TRUE(std::ranges::any_of(snapshot->objects, is_last)) << round;
+    fresh();
+  }
 }
 
 }  // namespace

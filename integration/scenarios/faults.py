@@ -234,3 +234,29 @@ def disk_full(lab, found):
     a.stop(signal.SIGKILL)
     a.start()
     wait_for("calls after a restart on an empty disk", lambda: answers(client, servers, VIP, n=3), 15)
+
+
+@scenario("slow-disk", "seconds", "<=4")
+def slow_disk(lab, found):
+    """Each flush of the disk takes three seconds when the daemon is told to stop: its rules are gone at once, then it writes what was pending. Figure: until they are gone."""
+    node, client, servers = one_site(lab)
+    pid = node.daemon.pid
+    lab.start(node.ns, ["strace", "-f", "--quiet=all", "-p", str(pid), "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=3000000"])
+
+    def is_traced():
+        with open(f"/proc/{pid}/status") as f:
+            return "TracerPid:\t0\n" not in f.read()
+
+    wait_for("the disk is slow", is_traced, 10)
+    deploy([node], servers, "late-one", ips=["10.96.0.40"])
+    wait_for("the service that came last answers", lambda: answers(client, servers, "10.96.0.40"), 10)
+    t = time.monotonic()
+    node.daemon.send_signal(signal.SIGTERM)
+    wait_for("our table is gone", lambda: "edgemesh" not in node.run("nft", "list", "tables").stdout, 30)
+    took = time.monotonic() - t
+    found.check(node.alive(), "the daemon ended before its disk did: the test is void")
+    found.same(node.daemon.wait(60), 0, "exit status")
+    node.daemon = None
+    with open(os.path.join(node.path("data"), "objects.snapshot"), "rb") as f:
+        found.check(b"late-one" in f.read(), "the service that came last is not in the snapshot")
+    return took

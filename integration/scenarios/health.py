@@ -125,7 +125,7 @@ def endpoint_death(lab, found):
 
 
 ASKED_VIP, TAKEN_VIP = "10.96.0.32", "10.96.0.33"
-ASKED = {"ports": ["http"], "type": "http", "path": "/healthz", "interval": "300ms", "timeout": "250ms", "failures": 2, "successes": 2}
+ASKED = {"ports": ["http"], "type": "http", "path": "/healthz", "interval": "500ms", "timeout": "500ms", "failures": 2, "successes": 2}
 
 
 def health_by_pod(node, service):
@@ -147,7 +147,7 @@ def active_checks(lab, found):
     for p in pods:
         p.serve()
     node.extra = {"mesh": {"health": {"checks": [{"services": ["default/asked"], **ASKED},
-                                                 {"services": ["*/*"], "labels": ["checked=yes"], "ports": [80], "interval": "300ms", "timeout": "250ms", "failures": 2}]}}}
+                                                 {"services": ["*/*"], "labels": ["checked=yes"], "ports": [80], "interval": "500ms", "timeout": "500ms", "failures": 2}]}}}
     deploy([node], pods, "asked", ips=[ASKED_VIP])
     deploy([node], pods, "taken", ips=[TAKEN_VIP], ports=[manifests.port(80, 2701, "tcp")], labels={"checked": "yes"})
     calm = Bystander(found, [node], client, calm_pod)
