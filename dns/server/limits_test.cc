@@ -65,6 +65,17 @@ TEST(DnsServer, AClientWithManyConnectionsLosesItsOwn) {
   EXPECT_LE(s.metrics.gauge("edgemeshd_dns_tcp_connections", "").value(), 8);
 }
 
+TEST(DnsServer, OverTcpAClientIsToldHowLongItMayBeIdleWhenItAsks) {
+  LiveServer s;
+  s.start();
+  auto tcp = s.dig("+tcp +keepalive +nocookie web.shop.svc.cluster.local"),
+       udp = s.dig("+notcp +keepalive +nocookie web.shop.svc.cluster.local");
+  EXPECT_TRUE(has(tcp, "KEEPALIVE: 30.0 secs") && has(tcp, "10.96.1.10")) << tcp;
+  EXPECT_TRUE(!has(udp, "KEEPALIVE") && has(udp, "10.96.1.10")) << udp;
+  EXPECT_FALSE(has(s.dig("+tcp web.shop.svc.cluster.local"), "KEEPALIVE"));
+  EXPECT_TRUE(has(s.dig("+tcp +keepalive nope.shop.svc.cluster.local"), "COOKIE")) << "beside the cookie";
+}
+
 TEST(DnsServer, MetricsTellZonesCodesServersAndTimes) {
   FakeUpstream up;
   LiveServer s;
