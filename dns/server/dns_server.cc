@@ -168,6 +168,7 @@ void DnsServer::listen(Sockets s) {
                          .cookie_secret = cookie_secret_,
                          .local = local_.get(),
                          .rate = rate_.get()};
+  hooks.tcp_idle = config_.tcp.idle;
   if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
   responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
   for (size_t i = 0; i < s.udp.size(); i++) {

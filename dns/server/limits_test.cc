@@ -33,6 +33,49 @@ TEST(DnsServer, AClientBeyondItsRateGetsTruncatedAnswersAndAllOverTcpAndAReloadL
   for (int i = 0; i < 20; i++) EXPECT_EQ(s.ask("web.shop.svc.cluster.local", type::A).addresses.size(), 1u);
 }
 
+TEST(DnsServer, AClientWithManyConnectionsLosesItsOwn) {
+  LiveServer s;
+  s.config.tcp.connections = 8;
+  s.start();
+  auto connect = [&](const char* from) {
+    auto fd = *base::tcp_connect_start(s.at, {.source = IpPort{ip(from), 0}});
+    pollfd p{fd.get(), POLLOUT, 0};
+    EXPECT_EQ(::poll(&p, 1, 5000), 1);
+    return fd;
+  };
+  auto ask = [&](int fd) {
+    base::ByteVec m;
+    base::Writer w(m);
+    auto q = LiveServer::query("web.shop.svc.cluster.local", type::A);
+    w.u16(uint16_t(q.size()));
+    w.put(q);
+    uint8_t b[600];
+    return ::send(fd, m.data(), m.size(), MSG_NOSIGNAL) == ssize_t(m.size()) && readable(fd, 5000) && ::recv(fd, b, sizeof b, 0) > 14;
+  };
+  auto quiet = connect("127.0.0.2");
+  ASSERT_TRUE(ask(quiet.get()));
+  std::vector<base::UniqueFd> many;
+  for (int i = 0; i < 40; i++) {
+    many.push_back(connect("127.0.0.9"));
+    ASSERT_TRUE(ask(many.back().get()));
+  }
+  EXPECT_TRUE(ask(quiet.get())) << "idle longest of all, and not the one to go";
+  EXPECT_FALSE(ask(many.front().get()));
+  EXPECT_TRUE(ask(many.back().get()));
+  EXPECT_LE(s.metrics.gauge("edgemeshd_dns_tcp_connections", "").value(), 8);
+}
+
+TEST(DnsServer, OverTcpAClientIsToldHowLongItMayBeIdleWhenItAsks) {
+  LiveServer s;
+  s.start();
+  auto tcp = s.dig("+tcp +keepalive +nocookie web.shop.svc.cluster.local"),
+       udp = s.dig("+notcp +keepalive +nocookie web.shop.svc.cluster.local");
+  EXPECT_TRUE(has(tcp, "KEEPALIVE: 30.0 secs") && has(tcp, "10.96.1.10")) << tcp;
+  EXPECT_TRUE(!has(udp, "KEEPALIVE") && has(udp, "10.96.1.10")) << udp;
+  EXPECT_FALSE(has(s.dig("+tcp web.shop.svc.cluster.local"), "KEEPALIVE"));
+  EXPECT_TRUE(has(s.dig("+tcp +keepalive nope.shop.svc.cluster.local"), "COOKIE")) << "beside the cookie";
+}
+
 TEST(DnsServer, MetricsTellZonesCodesServersAndTimes) {
   FakeUpstream up;
   LiveServer s;

@@ -131,6 +131,8 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   }
   tally_.queries[size_t(t)]++;
   if (query_->has_cookie) bake(from().ip);
+  if (query_->has_keepalive) query_->has_keepalive = t == Transport::tcp;
+  query_->keepalive_tenths = uint16_t(std::min<int64_t>(hooks_.tcp_idle.count() * 10, UINT16_MAX));
   turn_++;
   asked_zone_ = Zone::none;
   if (hooks_.watch && p == Parsed::ok && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());

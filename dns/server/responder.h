@@ -30,6 +30,7 @@ class Responder {
     CookieSecret cookie_secret{};
     const LocalNames* local = nullptr;  // what the configuration says about names
     RateLimit* rate = nullptr;          // of answers over UDP
+    std::chrono::seconds tcp_idle{30};  // what clients over TCP are told (RFC 7828)
   };
   Responder(base::Loop&, base::Metrics&, ZoneIndex&, Upstream&, Hooks, size_t udp_payload_max);
 

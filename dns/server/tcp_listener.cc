@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "base/net/socket.h"
 
 namespace dns {
@@ -45,7 +47,7 @@ void TcpListener::on_acceptable() {
   for (int i = 0; i < 64; i++) {
     auto fd = base::accept_one(fd_.get());
     if (!fd) return;
-    if (connections_.size() >= limits_.connections) close(*connections_.front());
+    if (connections_.size() >= limits_.connections) make_room();
     base::set_tcp_nodelay(fd->get());
     auto c = std::make_shared<Connection>();
     c->listener = this;
@@ -54,6 +56,7 @@ void TcpListener::on_acceptable() {
     c->used = loop_.now();
     c->place = connections_.insert(connections_.end(), c);
     c->watch = loop_.watch(c->fd.get(), base::kFdRead, [this, raw = c.get()](base::FdEvents e) { on_event(*raw, e); });
+    of_client_[c->from.ip]++;
     gauge_.add(1);
     if (!sweep_->armed()) sweep_->arm(1s);
   }
@@ -65,7 +68,14 @@ void TcpListener::close(Connection& c) {
   c.watch.reset();
   c.fd.reset();
   connections_.erase(c.place);
+  if (auto n = of_client_.find(c.from.ip); --n->second == 0) of_client_.erase(n);
   gauge_.add(-1);
+}
+
+void TcpListener::make_room() {
+  const size_t most = std::ranges::max_element(of_client_, {}, [](auto& n) { return n.second; })->second;
+  for (auto& c : connections_)
+    if (of_client_[c->from.ip] == most) return close(*c);
 }
 
 void TcpListener::on_event(Connection& c, base::FdEvents e) {

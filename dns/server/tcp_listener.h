@@ -1,8 +1,9 @@
 // DNS over TCP (RFC 7766): length-prefixed messages, any number in flight, answers as they become ready, one write per wake-up.
-// Bounds: connections in all, bytes waiting to be written, queries waiting for upstream, idle time. A full house closes the
-// connection that was idle longest.
+// Bounds: connections in all, bytes waiting to be written, queries waiting for upstream, idle time. A full house closes a
+// connection of the client that has most of them, the one idle longest: who opens many loses its own.
 #pragma once
 #include <list>
+#include <unordered_map>
 
 #include "base/core/unique_fd.h"
 #include "dns/server/responder.h"
@@ -34,6 +35,7 @@ class TcpListener {
   void write_some(Connection&);
   void settle(Connection&);  // what to wait for next, or the end
   void close(Connection&);
+  void make_room();
   void sweep();
 
   base::Loop& loop_;
@@ -42,6 +44,7 @@ class TcpListener {
   base::Gauge& gauge_;
   Limits limits_;
   Connections connections_;
+  std::unordered_map<base::IpAddr, size_t> of_client_;  // how many of them
   base::ByteVec reply_;
   std::unique_ptr<base::FdWatch> watch_;
   std::unique_ptr<base::Timer> sweep_;

@@ -43,6 +43,7 @@ static bool read_options(base::ByteView options, Query& q) {
     const uint16_t code = r.u16();
     base::ByteView v = r.take(r.u16());
     if (!r.ok()) return false;
+    q.has_keepalive |= code == kKeepaliveOption;
     if (code != kCookieOption || q.has_cookie) continue;
     if (v.size() < 8 || (v.size() > 8 && v.size() < 16) || v.size() > 40) return false;  // RFC 7873 §5.2.2
     q.has_cookie = true;
@@ -81,7 +82,7 @@ Parsed parse_query(base::ByteView m, Query& q) {
   q.flags = load_be16(&m[2]);
   q.question = {};
   q.name_size = q.labels = 0;
-  q.has_opt = q.dnssec_ok = q.has_cookie = false;
+  q.has_opt = q.dnssec_ok = q.has_cookie = q.has_keepalive = false;
   q.udp_size = 0;
   q.edns_version = 0;
   if (q.flags & flag::QR) return Parsed::drop;

@@ -17,6 +17,8 @@ struct Query {
   bool has_opt = false, dnssec_ok = false;
   bool has_cookie = false;                             // the client sent one; the answer carries `cookie`
   std::array<uint8_t, kClientCookie + kServerCookie> cookie;  // the client's; who answers fills in the server's part
+  bool has_keepalive = false;     // RFC 7828: the client asks how long its connection may be idle; who answers over UDP clears it
+  uint16_t keepalive_tenths = 0;  // what it is told, in tenths of a second
   uint8_t edns_version = 0;
   uint16_t udp_size = 0;  // as advertised; 0 without OPT
 

@@ -13,7 +13,7 @@ size_t udp_limit(const Query& q, size_t most) {
 }
 
 static size_t options_size(const Query& q, const Reply& r) {
-  return (r.ede != Ede::none ? 6 : 0) + (q.has_cookie ? 4 + q.cookie.size() : 0);
+  return (r.ede != Ede::none ? 6 : 0) + (q.has_keepalive ? 6 : 0) + (q.has_cookie ? 4 + q.cookie.size() : 0);
 }
 
 size_t opt_size(const Query& q, const Reply& r) { return q.has_opt ? kOptSize + options_size(q, r) : 0; }
@@ -31,6 +31,12 @@ static size_t write_opt(const Query& q, const Reply& r, uint8_t* p) {
     store_be16(p, kEdeOption);  // RFC 8914 §2
     store_be16(p + 2, 2);
     store_be16(p + 4, uint16_t(r.ede));
+    p += 6;
+  }
+  if (q.has_keepalive) {
+    store_be16(p, kKeepaliveOption);
+    store_be16(p + 2, 2);
+    store_be16(p + 4, q.keepalive_tenths);
     p += 6;
   }
   if (q.has_cookie) {

@@ -27,7 +27,7 @@ inline constexpr size_t kLabelMax = 63;
 inline constexpr size_t kMessageMax = 65535;
 inline constexpr size_t kUdpMin = 512;
 inline constexpr size_t kOptSize = 11;       // an OPT record without options
-inline constexpr uint16_t kCookieOption = 10, kEdeOption = 15;
+inline constexpr uint16_t kCookieOption = 10, kKeepaliveOption = 11, kEdeOption = 15;
 inline constexpr size_t kClientCookie = 8, kServerCookie = 16;  // RFC 7873; ours are of RFC 9018
 
 }  // namespace dns
