@@ -14,7 +14,7 @@ from topology import host, internet, leg, nat_box
 from two_nodes import peer
 
 CLIENTS, NODES = 1000, 20
-SECONDS = 8           # everybody talks
+SECONDS = 4           # everybody talks
 MEMORY_MIB_MAX = 64   # what a thousand peers may cost their node
 
 
@@ -71,7 +71,7 @@ class Fleet:
         return [float(x) for x in m.groups()]
 
 
-@scenario("relay-scale", "failures", "=0", seconds=180, alone=True, by_name=True, why="a minute; `ninja -C build/release tunnel_fleet` first")
+@scenario("relay-scale", "failures", "=0", seconds=180, alone=True, by_name=True, why="half a minute with both processors to itself; `ninja -C build/release tunnel_fleet` first")
 def relay_scale(lab, found):
     """1,000 simulated clients and 20 real nodes behind NATs talk to one node behind a NAT, over one relay and no other way."""
     hub, relay, others = country(lab)

@@ -21,7 +21,7 @@ namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 
-constexpr base::Duration kBetweenClients = 8ms, kPingEvery = 1s, kUpWithin = 60s;
+constexpr base::Duration kBetweenClients = 4ms, kPingEvery = 1s, kUpWithin = 60s;
 constexpr size_t kPemBytesMax = 64 << 10;
 
 struct Authority {

@@ -158,7 +158,12 @@ class RelayServerImpl final : public RelayServer {
     Channel& ch = it->second;
     int side = ch.sides[0].sends_from(from, now) ? 0 : ch.sides[1].sends_from(from, now) ? 1 : -1;
     if (side < 0 || !ch.sides[1 - side].is_bound()) return count_.unbound.add(datagrams);
-    if (!has_budget(ch.sides[side].node, run.size(), now)) return count_.budget.add(datagrams);
+    if (!has_budget(ch.sides[side].node, run.size(), now)) {
+      if (datagrams == 1) return count_.budget.add();
+      for (size_t at = 0; at < run.size(); at += segment)  // as many of them as it still has
+        forward(from, run.subspan(at, std::min(segment, run.size() - at)), segment, now);
+      return;
+    }
     count_.forwarded.add(run.size());
     send(ch.sides[1 - side].source, run, segment);
   }

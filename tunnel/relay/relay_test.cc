@@ -130,6 +130,16 @@ TEST_F(RelayTest, WhatCameJoinedLeavesJoined) {
   EXPECT_EQ(segments_, (std::vector<size_t>{14, 14, 14}));
 }
 
+TEST_F(RelayTest, OfWhatCameJoinedAsMuchPassesAsTheBudgetAllows) {
+  make_server(1000);  // bytes a second; 128 KiB at once
+  bind_both();
+  base::ByteVec one = frame(a_.path().relay_channel, std::string(996, 'x')), all;
+  for (int i = 0; i < 50; ++i) all.insert(all.end(), one.begin(), one.end());
+  out_bytes_ = 0;
+  for (int i = 0; i < 3; ++i) server_->on_datagrams(kA, all, one.size(), now_);
+  EXPECT_EQ(out_bytes_, (128 << 10) / one.size() * one.size());
+}
+
 // An end whose datagrams come over a connection is bound like any other, and a second connection is another source.
 TEST_F(RelayTest, AnEndThatComesOverAConnection) {
   const IpPort stream = stream_source(7);

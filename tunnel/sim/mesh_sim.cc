@@ -12,14 +12,15 @@ constexpr base::Duration kSignalDelay = 20ms;
 // ---- signalling
 
 bool SimSignal::has_route(const std::string& node) const {
-  auto it = sim_.nodes_.find(node);
+  auto it = sim_.nodes_.find(sim_.at_node(node));
   bool found = sim_.dialled_.contains({name_, node}) || sim_.dialled_.contains({node, name_});
   return (sim_.is_any_relay_alive() || sim_.direct_signal || found) && it != sim_.nodes_.end() && it->second.mesh;
 }
 
 void SimSignal::send(const std::string& to, SignalKind kind, base::ByteView b) {
   if (!has_route(to)) return;
-  sim_.later(kSignalDelay, [&sim = sim_, from = name_, to, kind, copy = base::ByteVec(b.begin(), b.end())] {
+  const std::string& certificate = sim_.nodes_.at(name_).spec.certificate;
+  sim_.later(kSignalDelay, [&sim = sim_, from = certificate.empty() ? name_ : certificate, to = sim_.at_node(to), kind, copy = base::ByteVec(b.begin(), b.end())] {
     auto& n = sim.nodes_.at(to);
     if (n.signal && n.signal->frame) n.signal->frame(from, kind, copy);
   });
@@ -261,7 +262,7 @@ void MeshSim::add(const std::string& name, NodeSpec spec) {
   n.host = n.spec.nat ? &net.nat_host(name, n.spec.ip, *n.spec.nat) : &net.host(name, n.spec.ip);
   n.loop = std::make_unique<base::JumpingLoop>(loop);
   n.identity.trust_domain = "mesh.sim";
-  n.identity.name = name;
+  n.identity.name = n.spec.certificate.empty() ? name : n.spec.certificate;
   n.identity.overlay_ips = {n.spec.overlay.value_or(base::IpAddr::v4(0x64400100u + uint32_t(nodes_.size())))};
 }
 

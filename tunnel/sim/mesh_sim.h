@@ -110,6 +110,7 @@ class MeshSim {
     std::optional<base::IpAddr> overlay;  // none: one of its own
     base::Duration idle = std::chrono::minutes(10);
     bool lan = false;                     // finds and is found by multicast on its LAN; signalling reaches what was found
+    std::string certificate;              // the name in it; empty: its own
   };
   void add(const std::string& name, NodeSpec);
   void start(const std::string& name);   // the daemon: again after kill() with a new instance
@@ -144,6 +145,7 @@ class MeshSim {
   base::SimNet net;
   base::SeededRng rng;
   bool direct_signal = false;
+  std::map<std::string, std::string> signalled_at;  // frames for a certificate's name go to this node
   uint64_t numbers() const { return numbers_; }  // inner packets sent so far
   const base::Metrics& metrics(const std::string& n) const { return *nodes_.at(n).metrics; }
   bool full_size = false;  // inner packets are as long as one datagram may be
@@ -180,6 +182,10 @@ class MeshSim {
     std::unique_ptr<base::SimSocket> socket;
     std::unique_ptr<RelayServer> server;
   };
+  const std::string& at_node(const std::string& certificate) const {
+    auto it = signalled_at.find(certificate);
+    return it == signalled_at.end() ? certificate : it->second;
+  }
   void boot(Relay&);
   void start_lan(const std::string& name);
   void look_around();
