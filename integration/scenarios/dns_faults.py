@@ -77,7 +77,7 @@ class Place:
         return json.loads(self.lab.run(self.ns, urgent(argv), timeout=60).stdout)
 
 
-@scenario("dns-stale", "ms", "<=300", alone=True)
+@scenario("dns-stale", "ms", "<=300", at_once=1)
 def dns_stale(lab, found):
     """Upstream goes silent: names known before are answered past their time; others fail at once after the first."""
     names = [f"n{i}.example" for i in range(20)]
@@ -94,7 +94,7 @@ def dns_stale(lab, found):
     return max(r[0] for r in stale)
 
 
-@scenario("dns-flood", "ms", "<=2", alone=True)
+@scenario("dns-flood", "ms", "<=2", at_once=1)
 def dns_flood(lab, found):
     """A pod asks 20,000 invented names a second, upstream is silent: p99 of another pod's service queries."""
     place = Place(lab, ["www.example"], ttl=300)

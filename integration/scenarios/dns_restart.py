@@ -107,7 +107,7 @@ def resolved(pod, names, seconds=30):
     return got
 
 
-@scenario("dns-reboot", "ms", "<=300", alone=True)
+@scenario("dns-reboot", "ms", "<=300", at_once=1)
 def dns_reboot(lab, found):
     """The node's power fails; it comes back with no cloud, no upstream and a clock of ten years ago: names of the cluster and of the world resolve."""
     node = one_node(lab, 2)
@@ -148,7 +148,7 @@ def dns_reboot(lab, found):
     return slowest
 
 
-@scenario("dns-kill9", "ms", "<=50", alone=True)
+@scenario("dns-kill9", "ms", "<=50", at_once=1)
 def dns_kill9(lab, found):
     """kill -9, and from the start of the next process to its first answer, with 1,000 services in the snapshot: the median of seven."""
     node = one_node(lab, 1)

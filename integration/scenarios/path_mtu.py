@@ -46,7 +46,7 @@ def on_ethernet(lab):
     return a, b, client
 
 
-@scenario("mtu", "seconds", "<=2", seconds=120, why="eight settled states of the path", alone=True)
+@scenario("mtu", "seconds", "<=2", seconds=120, why="eight settled states of the path", at_once=2)
 def mtu(lab, found):
     """Path MTU of 1500, 1300 with and without ICMP, 1000, direct and relayed: TCP and 8 KiB datagrams. Figure: the longest wait for bytes."""
     a, b, client = on_ethernet(lab)
@@ -64,7 +64,7 @@ def mtu(lab, found):
     return max(longest, carries(found, client, "1000 over the relay"))
 
 
-@scenario("mtu-shrinks", "seconds", "<=2", alone=True)
+@scenario("mtu-shrinks", "seconds", "<=2", at_once=2)
 def mtu_shrinks(lab, found):
     """The path gets shorter under a running transfer each way and nobody says so. Figure: the longest wait for bytes."""
     a, b, client = on_ethernet(lab)

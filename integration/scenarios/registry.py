@@ -60,13 +60,13 @@ class Scenario:
     run: Callable
     seconds: int
     why: str
-    alone: bool    # measures time or load: nothing else may run beside it
+    at_once: int   # how many may run at a time with this one: 1, it measures load or milliseconds; 2, it waits, for seconds; 0, any
     by_name: bool  # takes too long for make test, which leaves it out
 
 
-def scenario(name, unit, limit, seconds=60, why="", alone=False, by_name=False):
+def scenario(name, unit, limit, seconds=60, why="", at_once=0, by_name=False):
     def register(function):
-        SCENARIOS[name] = Scenario(name, (function.__doc__ or "").split("\n")[0], unit, limit, function, seconds, why, alone, by_name)
+        SCENARIOS[name] = Scenario(name, (function.__doc__ or "").split("\n")[0], unit, limit, function, seconds, why, at_once, by_name)
         return function
     return register
 

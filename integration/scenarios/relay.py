@@ -63,7 +63,7 @@ class Load:
         return got.get("longest_wait", 99), gap, longest
 
 
-@scenario("relay-death", "seconds", "<=2", seconds=150, why="one and two relays, their deaths and returns", alone=True)
+@scenario("relay-death", "seconds", "<=2", seconds=150, why="one and two relays, their deaths and returns", at_once=2)
 def relay_death(lab, found):
     """kill -9 of the relay: direct sessions go on and take new exports; without a direct path the second relay; found again. Figure: the longest stall."""
     a, b, r = two_sites(lab, start=False, pods_a=3)

@@ -85,7 +85,7 @@ def cold_start(lab, found):
              or "edgemeshd_snapshot_failures_total 1" in node.run("curl", "-s", "--unix-socket", node.socket, "http://x/metrics").stdout, 5)
 
 
-@scenario("kill9-under-load", "seconds", "<=1", alone=True)
+@scenario("kill9-under-load", "seconds", "<=1", at_once=1)
 def kill9_under_load(lab, found):
     """kill -9 and restart under load, with and without a source: no established flow breaks, no new one is refused, DNS answers within 1 s."""
     node, client, servers = one_site(lab)
@@ -119,7 +119,7 @@ def kill9_under_load(lab, found):
     return slowest
 
 
-@scenario("handover", "lost", "=0", seconds=120, why="ten hand-overs under load", alone=True)
+@scenario("handover", "lost", "=0", seconds=120, why="ten hand-overs under load", at_once=1)
 def handover(lab, found):
     """Ten hand-overs under 20,000 DNS queries/s and 2,000 new connections/s: nothing is lost, established flows go on."""
     node, client, servers = one_site(lab)

@@ -27,7 +27,7 @@ def finish(run):
     return json.loads(out) if out.startswith("{") else {"error": out[-200:]}
 
 
-@scenario("udp-block", "seconds", "<=2", seconds=75, why="a transfer through direct, TCP and direct again", alone=True)
+@scenario("udp-block", "seconds", "<=2", seconds=75, why="a transfer through direct, TCP and direct again", at_once=2)
 def udp_block_and_back(lab, found):
     """UDP of one site is blocked and let through again while a download and a UDP stream run: no reset, not a byte lost. Figure: the longest stall."""
     a, b, r = two_sites(lab)

@@ -71,7 +71,7 @@ class Fleet:
         return [float(x) for x in m.groups()]
 
 
-@scenario("relay-scale", "failures", "=0", seconds=180, alone=True, by_name=True, why="half a minute with both processors to itself; `ninja -C build/release tunnel_fleet` first")
+@scenario("relay-scale", "failures", "=0", seconds=180, at_once=1, by_name=True, why="half a minute with both processors to itself; `ninja -C build/release tunnel_fleet` first")
 def relay_scale(lab, found):
     """1,000 simulated clients and 20 real nodes behind NATs talk to one node behind a NAT, over one relay and no other way."""
     hub, relay, others = country(lab)

@@ -90,7 +90,7 @@ class Flow:
         return lost
 
 
-@scenario("silent", "percent lost", "<=1", seconds=90, alone=True, why="1.3 million datagrams")
+@scenario("silent", "percent lost", "<=1", seconds=90, at_once=1, why="1.3 million datagrams")
 def silent(lab, found):
     """A million forged datagrams of every kind get nothing from a node, and from a relay less than they cost. Figure: what a flow beside loses."""
     a, b, r = open_country(lab)

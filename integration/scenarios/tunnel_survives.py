@@ -99,7 +99,7 @@ def rotate(lab, node, ca):
     follow(lab, node, pids[-1])
 
 
-@scenario("tcp-survives", "seconds", "<=2", seconds=110, alone=True, why="ten changes of the path, one after the other")
+@scenario("tcp-survives", "seconds", "<=2", seconds=110, at_once=2, why="ten changes of the path, one after the other")
 def tcp_survives(lab, found):
     """One transfer and one stream of 1,000 datagrams/s live through every change of path, keys and certificates. Figure: the longest stall of either."""
     a, b, r, s = sites(lab)

@@ -148,7 +148,7 @@ def relay_to_direct(lab, found):
     return seconds
 
 
-@scenario("stale-peer", "seconds", "<=3", alone=True)
+@scenario("stale-peer", "seconds", "<=3", at_once=2)
 def stale_peer(lab, found):
     """kill -9 of one side with the relay up: calls work again within 3 s of its restart."""
     a, b, r = two_sites(lab, blocked=True)
