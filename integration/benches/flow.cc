@@ -20,7 +20,6 @@
 
 using Clock = std::chrono::steady_clock;
 constexpr size_t kRequest = 100, kAnswer = 300, kBlock = 128 << 10;
-constexpr char kCongestion[] = "cubic";  // Debian's; of BBR, where a machine prefers it, the pacing timers would be measured
 static char block[kBlock];
 
 static sockaddr_in address(const char* ip, const char* port) {
@@ -52,7 +51,6 @@ static void serve(int fd) {
 static int run_server(sockaddr_in at) {
   int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, kCongestion, strlen(kCongestion));
   if (bind(s, reinterpret_cast<sockaddr*>(&at), sizeof at) || listen(s, 1024)) die("listen");
   puts("ready");
   fflush(stdout);
@@ -65,7 +63,6 @@ static int run_server(sockaddr_in at) {
 static int dial(sockaddr_in at) {
   int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, kCongestion, strlen(kCongestion));
   if (connect(s, reinterpret_cast<sockaddr*>(&at), sizeof at)) die("connect");
   return s;
 }
