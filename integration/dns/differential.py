@@ -75,23 +75,18 @@ def differing(q, a, b):
     return out
 
 
-class Place:
-    def __init__(self, d, build):
-        self.names, self.running, self.at = write_data(d), [], {}
-        self.start(d, "us", [os.path.join(build, "bin", "dns_serve"), os.path.join(d, "cases.json"), "127.0.0.1:{port}", "c"])
-        for peer in ("knot", "nsd"):
-            os.makedirs(os.path.join(d, peer))
-            port = free_port()
-            self.start(d, peer, dns_peers.PEERS[peer](port, os.path.join(d, peer), d), port)
+class Servers:
+    """Programs that answer on 127.0.0.1, each ready when `probe` is answered as `is_ready` wants it."""
 
-    def start(self, d, name, argv, port=None):
-        port = port or free_port()
+    def __init__(self, probe, is_ready=bool):
+        self.running, self.at, self.probe, self.is_ready = [], {}, probe, is_ready
+
+    def start(self, d, name, argv, port):
         log = open(os.path.join(d, name + ".log"), "w")
-        self.running.append(subprocess.Popen([a.replace("{port}", str(port)) for a in argv], stdout=log, stderr=log))
+        self.running.append(subprocess.Popen(argv, stdout=log, stderr=log))
         self.at[name] = ("127.0.0.1", port)
-        probe = Message(b"\0\0\1\0\0\1\0\0\0\0\0\0" + wire(self.names[0]) + b"\0\x06\0\1", "", 6)
         for _ in range(200):
-            if exchange([self.at[name]], [probe], 0.1)[0][0]:
+            if self.is_ready(exchange([self.at[name]], [self.probe], 0.2)[0][0]):
                 return
             if self.running[-1].poll() is not None:
                 break
@@ -103,6 +98,18 @@ class Place:
         for p in self.running:
             p.terminate()
             p.wait()
+
+
+class Place(Servers):
+    def __init__(self, d, build):
+        self.names = write_data(d)
+        super().__init__(Message(b"\0\0\1\0\0\1\0\0\0\0\0\0" + wire(self.names[0]) + b"\0\x06\0\1", "", 6))
+        us = free_port()
+        self.start(d, "us", [os.path.join(build, "bin", "dns_serve"), os.path.join(d, "cases.json"), f"127.0.0.1:{us}", "c"], us)
+        for peer in ("knot", "nsd"):
+            os.makedirs(os.path.join(d, peer))
+            port = free_port()
+            self.start(d, peer, dns_peers.PEERS[peer](port, os.path.join(d, peer), d), port)
 
 
 def ask_all(place, batch):

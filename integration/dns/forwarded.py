@@ -6,7 +6,6 @@ import argparse
 import collections
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,9 +13,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "conformance", "dns"), os.path.join(HERE, "..", "benches"), os.path.join(HERE, "..", "netns")]
 import dns_peers
-from differential import ask_all
+from differential import Servers, ask_all
 from every import free_port
-from messages import TYPES, Message, exchange, opt, random_case, seeded, struct, wire
+from messages import TYPES, Message, opt, random_case, seeded, struct, wire
 
 ZONE, TTL, NEGATIVE = "world.example", 300, 20
 BATCH = 100
@@ -88,9 +87,14 @@ remote-control:
 """
 
 
-class Place:
+def is_signed(reply):
+    return reply and not reply[3] & 15 and reply[7] == 2  # the SOA and its signature
+
+
+class Place(Servers):
     def __init__(self, d, build):
-        self.names, self.running, self.at = write_zone(d), [], {}
+        self.names = write_zone(d)
+        super().__init__(Message(b"\0\0\1\0\0\1\0\0\0\0\0\1" + wire(ZONE) + b"\0\x06\0\1" + opt(4096, flags=0x8000), "", 6), is_signed)
         for who in ("knot", "unbound"):
             os.makedirs(os.path.join(d, who))
         os.rename(os.path.join(d, "world.zone"), os.path.join(d, "knot", "world.zone"))
@@ -102,26 +106,6 @@ class Place:
         with open(os.path.join(d, "cases.json"), "w") as f:
             json.dump({"objects": {}, "configs": {"c": {}}}, f)
         self.start(d, "us", [os.path.join(build, "bin", "dns_serve"), os.path.join(d, "cases.json"), f"127.0.0.1:{us}", "c", f"127.0.0.1:{knot}"], us)
-
-    def start(self, d, name, argv, port):
-        log = open(os.path.join(d, name + ".log"), "w")
-        self.running.append(subprocess.Popen(argv, stdout=log, stderr=log))
-        self.at[name] = ("127.0.0.1", port)
-        probe = Message(b"\0\0\1\0\0\1\0\0\0\0\0\1" + wire(ZONE) + b"\0\x06\0\1" + opt(4096, flags=0x8000), "", 6)
-        for _ in range(200):
-            reply = exchange([self.at[name]], [probe], 0.2)[0][0]
-            if reply and not reply[3] & 15 and reply[7] == 2:  # the SOA and its signature
-                return
-            if self.running[-1].poll() is not None:
-                break
-            time.sleep(0.05)
-        with open(log.name) as f:
-            sys.exit(f"{name} does not answer: {f.read()[-500:]}")
-
-    def close(self):
-        for p in self.running:
-            p.terminate()
-            p.wait()
 
 
 def question(r, names):
