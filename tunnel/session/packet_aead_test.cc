@@ -51,6 +51,13 @@ TEST(PacketAead, EveryImplementationRefusesWhatWasChanged) {
   }
 }
 
+#ifdef __x86_64__
+TEST(PacketAead, IsTheFastOneWhereTheProcessorCan) {
+  bool can = __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+  EXPECT_EQ(!ipsec_mb_version().empty(), can);
+}
+#endif
+
 TEST(PacketAead, NamesWhatItUses) {
   EXPECT_EQ(packet_aead_name(AeadId::chacha20_poly1305), "boringssl");
   EXPECT_EQ(packet_aead_name(AeadId::aes_128_gcm), ipsec_mb_version().empty() ? "boringssl" : "ipsec-mb " + ipsec_mb_version());
