@@ -8,6 +8,7 @@
 #include "base/conf/dns_upstream.h"
 #include "base/conf/yaml.h"
 #include "base/core/file.h"
+#include "base/sim/source_dir.h"
 
 namespace base::conf {
 namespace {
@@ -157,7 +158,7 @@ TEST(DaemonConfig, BadInputNamesPlaceAndMend) {
 
 // The committed pages are what the table says. EDGEMESH_UPDATE_DOCS=1 rewrites them.
 void expect_page(const std::string& name, const std::string& wanted) {
-  const std::string path = std::string(EDGEMESH_SOURCE_DIR) + "/docs/reference/" + name;
+  const std::string path = source_path("docs/reference/" + name);
   if (std::getenv("EDGEMESH_UPDATE_DOCS")) std::ofstream(path) << wanted;
   auto have = read_file(path, 1 << 20);
   ASSERT_TRUE(have) << have.error().what;

@@ -6,6 +6,7 @@
 
 #include "base/conf/yaml.h"
 #include "base/core/file.h"
+#include "base/sim/source_dir.h"
 
 namespace base::conf {
 namespace {
@@ -33,7 +34,7 @@ size_t notes_about(const DaemonConfig& c, const std::string& path) {
   }));
 }
 std::string fixture(const std::string& name) {
-  auto text = read_file(std::string(EDGEMESH_SOURCE_DIR) + "/base/conf/testing/" + name, 1 << 20);
+  auto text = read_file(source_path("base/conf/testing/" + name), 1 << 20);
   EXPECT_TRUE(text) << text.error().what;
   return text ? *text : "";
 }

@@ -4,6 +4,7 @@
 
 #include "base/conf/yaml.h"
 #include "base/core/file.h"
+#include "base/sim/source_dir.h"
 
 namespace base::kube {
 namespace {
@@ -156,7 +157,7 @@ TEST(Objects, ErrorsNamePlaceObjectAndPath) {
 }
 
 TEST(Objects, TheShippedCrdDescribesWhatIsRead) {
-  const std::string path = std::string(EDGEMESH_SOURCE_DIR) + "/deploy/kubernetes/crd-meshnode.yaml";
+  const std::string path = source_path("deploy/kubernetes/crd-meshnode.yaml");
   auto text = read_file(path, 1 << 20);
   ASSERT_TRUE(text) << text.error().what;
   auto v = conf::parse_yaml(*text, path);

@@ -10,6 +10,7 @@
 
 #include "base/core/file.h"
 #include "base/http/client.h"
+#include "base/sim/source_dir.h"
 #include "daemon/admin/admin_testing.h"
 
 namespace edgemeshd {
@@ -83,7 +84,7 @@ std::set<std::string> documented_fields(std::string cell) {
 
 // Second column of the row that describes a request.
 std::string page_row(const std::string& request) {
-  auto page = base::read_file(EDGEMESH_SOURCE_DIR "/docs/reference/admin-api.md", 1 << 20);
+  auto page = base::read_file(base::source_path("docs/reference/admin-api.md"), 1 << 20);
   size_t at = page ? page->find("| `" + request) : std::string::npos;
   if (at == std::string::npos) return "";
   size_t begin = page->find(" | ", at) + 3;

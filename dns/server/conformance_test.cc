@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "base/sim/source_dir.h"
 #include "dns/server/dns_server.h"
 #include "dns/zone/memory_table.h"
 
@@ -18,7 +19,7 @@ using namespace dns::testing;
 using Json = nlohmann::json;
 using base::kube::Service;
 
-const std::string kDir = EDGEMESH_SOURCE_DIR "/integration/conformance/dns/";
+const std::string kDir = base::source_path("integration/conformance/dns/");
 
 base::Proto proto_of(const Json& p) { return p.value("protocol", "TCP") == "UDP" ? base::Proto::udp : base::Proto::tcp; }
 

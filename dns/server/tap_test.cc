@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/core/file.h"
+#include "base/sim/source_dir.h"
 #include "dns/server/query_tap.h"
 #include "dns/wire/response.h"
 
@@ -45,7 +46,7 @@ struct Tap : ::testing::Test {
     EXPECT_EQ(::pclose(p), 0);
     return out;
   }
-  static FILE* reader(const std::string& args) { return ::popen(("python3 " EDGEMESH_SOURCE_DIR "/integration/dns/tap_reader.py " + args + " 2>&1").c_str(), "r"); }
+  static FILE* reader(const std::string& args) { return ::popen(("python3 " + base::source_path("integration/dns/tap_reader.py") + " " + args + " 2>&1").c_str(), "r"); }
   uint64_t count(const char* name) { return metrics.counter(name, "").value(); }
 };
 

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/sim/source_dir.h"
+
 namespace tunnel {
 namespace {
 
@@ -98,7 +100,7 @@ Vector parse_vector(const std::string& line) {
 }
 
 TEST(DataKeys, AgreeWithAnIndependentImplementation) {
-  const char* path = EDGEMESH_SOURCE_DIR "/integration/vectors/data_packets.txt";
+  const std::string path = base::source_path("integration/vectors/data_packets.txt");
   std::ifstream file(path);
   ASSERT_TRUE(file) << path;
   int lines = 0;
