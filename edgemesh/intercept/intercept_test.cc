@@ -1,4 +1,5 @@
 // What clients notice: who answers, how often, and who is refused.
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -123,6 +124,28 @@ TEST_F(World, NoneIsRefusedAtOnceAndComesBack) {
   EXPECT_EQ(who(call(client, at[1])), "p3");
   apply({{key(at[0]), std::nullopt}});
   EXPECT_NE(who(call(client, at[0], {.timeout_ms = 60})), "p2");
+}
+
+// However a packet falls into the moment of a change, it is taken or refused: none is left without an answer.
+TEST_F(World, NoCallIsLostInAChange) {
+  const std::string at = "10.96.0.11:80";
+  apply({{key(at), balance({2})}});
+  std::atomic<bool> stop = false;
+  std::atomic<int> taken = 0, refused = 0, lost = 0;
+  auto calls = [&](const NetNs& from) {
+    while (!stop) {
+      const std::string who_answered = who(call(from, at, {.timeout_ms = 700}));
+      ++(who_answered == "p2" ? taken : who_answered == "refused" ? refused : lost);
+    }
+  };
+  std::vector<std::thread> callers;
+  for (const NetNs* from : {&client, &node, &client, &node}) callers.emplace_back(calls, std::cref(*from));
+  for (int i = 0; i < 15000; ++i) apply({{key(at), i % 2 ? balance({2}) : Frontend{}}});
+  stop = true;
+  for (auto& c : callers) c.join();
+  EXPECT_GT(taken, 20);
+  EXPECT_GT(refused, 20);
+  EXPECT_EQ(lost, 0) << taken << " taken, " << refused << " refused";
 }
 
 // One UDP socket keeps its endpoint while that lives, and moves when it goes, when there was none, and when the service goes.

@@ -150,6 +150,9 @@ void add_services(Batch& b, const InterceptConfig& c) {
   b.add_rule("nat_pre", std::move(Rule().jump("services")));
   b.add_rule("nat_out", std::move(Rule().mark_bit(c.socket_mark).accept()));
   b.add_rule("nat_out", std::move(Rule().jump("services")));
+  // A change may fall between the filter chains and these: a service that lost its last endpoint was not in "none" there and has no
+  // slot here. The same transaction put it into "none", so a second look finds it, and only first packets of flows pay for it.
+  for (auto* chain : {"nat_pre", "nat_out"}) b.add_rule(chain, std::move(Rule().jump("refuse")));
   for (Family f : kFamilies) {
     Rule vip;
     load_dest(vip, f).vmap(fam("svc", f), 0);
