@@ -77,7 +77,8 @@ class ApiSource final : public ObjectSource {
             .on_upsert = [this](PackedObject o) { sink_->upsert(std::move(o)); },
             .on_remove = [this, k](const ObjectName& id) { sink_->remove(k, id); },
             .on_absent = [this, k] { on_absent(k); },
-            .on_error = [this, k](const std::string& line) { on_error(k, line); }};
+            .on_error = [this, k](const std::string& line) { on_error(k, line); },
+            .on_answer = [this, k] { on_answer(k); }};
   }
 
   KindWatch::Counters counters(Kind k) {
@@ -115,6 +116,12 @@ class ApiSource final : public ObjectSource {
     for (size_t other = 0; other < kKinds; ++other)
       if (other != size_t(k) && watches_[other] && watches_[other]->trouble() == line) return;
     sink_->error(line);
+  }
+
+  // So that no kind sits out its own back-off, half a minute in the end, beside others that are served.
+  void on_answer(Kind k) {
+    for (size_t other = 0; other < kKinds; ++other)
+      if (other != size_t(k) && watches_[other]) watches_[other]->server_answers();
   }
 
   Loop& loop_;

@@ -95,6 +95,19 @@ TEST_F(ApiSourceTest, AnUnreachableServerIsOneTrouble) {
   EXPECT_NE(metrics.render().find("edgemeshd_source_watching{kind=\"Service\"} 1"), std::string::npos) << metrics.render();
 }
 
+TEST_F(ApiSourceTest, TheFirstKindThatIsAnsweredWakesTheOthers) {
+  start(false);
+  for (int second = 0; second < 300; ++second, loop.run_for(1s))
+    while (auto a = api->take("/")) a->drop();
+  while (api->asked.empty()) loop.run_for(10ms);  // by now each waits 15 to 30 s
+  const Instant back = loop.now();
+  while (!follows("/api/v1/namespaces") || !follows("/api/v1/nodes") || !follows("/api/v1/services")) {
+    serve(core);
+    loop.run_for(10ms);
+    ASSERT_LT(to_ms(loop.now() - back), 1000) << metrics.render();
+  }
+}
+
 TEST_F(ApiSourceTest, PodsOfTheNodeOnlyWhileTheyAreWantedAndNothingWaitsForThem) {
   auto client = std::make_unique<FakeApi>();
   api = client.get();

@@ -13,6 +13,7 @@ namespace {
 constexpr Duration kSayAgain = std::chrono::minutes(5);
 constexpr int kPageObjects = 500;
 constexpr Duration kBackoffMin = 200ms, kBackoffMax = 30s;
+constexpr Duration kAnsweredWithin = 500ms;  // how far the kinds spread when the server is back
 constexpr Duration kQuietList = 30s;        // no byte of a list for so long: given up. MetaServers take 10 s for an answer
 constexpr Duration kPageWithin = 300s;
 constexpr Duration kLookAgain = 60s;        // for a kind that is not there
@@ -102,6 +103,7 @@ std::string KindWatch::target(std::string more) const {
 void KindWatch::list_page() {
   set_state(State::listing);
   began_ = loop_.now();
+  status_ = 0;
   list_error_.reset();
   reader_.emplace(ListReader::Bounds{.item_bytes = limits::kApiObjectBytesMax},
                   ListReader::Hooks{.on_item = [this](std::string& t) { on_item(t); },
@@ -117,6 +119,7 @@ void KindWatch::list_page() {
 void KindWatch::on_page_head(int status, const Headers& h) {
   status_ = status;
   retry_after_ = retry_after_of(h);
+  if (std::exchange(unreached_, false)) hooks_.on_answer();
 }
 
 void KindWatch::on_page_body(std::string_view piece) {
@@ -152,7 +155,7 @@ void KindWatch::note_bad(std::map<std::string, std::string>& in, const ObjectNam
 
 void KindWatch::on_page_end(const Result<void>& r) {
   call_.reset();
-  if (!r) return fail_with(r.error().what, Next::list);
+  if (!r) return on_broken(r.error().what, Next::list);
   if (status_ != 200) return on_refusal();
   if (!reader_->complete()) return fail_with(place() + ": half a list", Next::list);
   auto frame = json_.list_frame(reader_->frame(), place());
@@ -267,11 +270,23 @@ void KindWatch::on_watch_end(const Result<void>& r) {
   if (status_ != 200 && status_ != 0) return on_refusal();
   if (lines_ > 0 && !relist_) backoff_ = Duration{0};
   const Next next = relist_ ? Next::list : Next::watch;
-  if (!r) return fail_with(r.error().what, next);
+  if (!r) return on_broken(r.error().what, next);
   retry(next);
 }
 
 // ---- what goes wrong
+
+void KindWatch::on_broken(const std::string& why, Next next) {
+  unreached_ = status_ == 0;
+  fail_with(why, next);
+}
+
+void KindWatch::server_answers() {
+  if (state_ != State::waiting || !unreached_) return;
+  unreached_ = false;  // once: a server that answers only this kind's neighbours is not hurried again
+  backoff_ = Duration{0};
+  retry_timer_->arm(Duration(int64_t(rng_.below(uint64_t(Duration(kAnsweredWithin).count())))));
+}
 
 void KindWatch::on_refusal() {
   const ServerStatus s = json_.status(refusal_);
@@ -337,7 +352,7 @@ void KindWatch::arm_quiet(Duration d) { quiet_timer_->arm(d); }
 
 void KindWatch::on_quiet() {
   if (state_ == State::watching) return retry(relist_ ? Next::list : Next::watch);
-  fail_with(fmt::format("{}: no answer within {} s", place(), to_ms(kQuietList) / 1000), Next::list);
+  on_broken(fmt::format("{}: no answer within {} s", place(), to_ms(kQuietList) / 1000), Next::list);
 }
 
 }  // namespace base::kube

@@ -7,6 +7,7 @@
 // - The watch goes on where it ended: objects and bookmarks move the resourceVersion. 410 Gone, a line that is no event,
 //   or a version that goes back lists anew.
 // - Back-off doubles from 0.2 s to 30 s with jitter, starts over after a watch that held, and is never shorter than a Retry-After.
+//   A server that was out of reach is tried by all kinds; the first that is answered tells the others (on_answer, server_answers).
 // - 404 on every known path is not an error but on_absent (a CRD that is not there); looked for again every minute.
 // - Nothing is believed half: what was told before stays until a list is whole. An object that cannot be read is left out
 //   with a line, or stays as it was when it had been read before; everything else is told.
@@ -48,6 +49,7 @@ class KindWatch {
     std::function<void(const ObjectName&)> on_remove;
     std::function<void()> on_absent;
     std::function<void(const std::string& line)> on_error;  // once for each new trouble
+    std::function<void()> on_answer;                        // the server said something after it had been out of reach
   };
   struct Counters {
     Counter &lists, &events, &failures, &bad_objects, &bytes;
@@ -57,6 +59,8 @@ class KindWatch {
   KindWatch(Loop&, Rng&, ApiClient&, Config, Hooks, Counters);  // starts with the next turn
   ~KindWatch();
   const std::string& trouble() const { return trouble_; }  // "": all is well
+  // The server answered somebody: a wait that only an unreachable server was the reason of ends soon, with a jitter of its own.
+  void server_answers();
   std::vector<std::string> problems() const;               // trouble and unreadable objects
 
  private:
@@ -78,6 +82,7 @@ class KindWatch {
   bool on_line(std::string& line);
   void on_object_event(WatchEvent&);
   void on_refusal();
+  void on_broken(const std::string& why, Next);
   void on_not_found(const std::string& message);
   void retry(Next, Duration at_least = Duration{0});
   void fail_with(std::string line, Next);
@@ -119,6 +124,7 @@ class KindWatch {
   std::string trouble_, said_;
   Instant said_at_{};
   bool muted_ = false;
+  bool unreached_ = false;  // the last call ended without any answer
   std::map<std::string, std::string> bad_, bad_found_;  // object -> line; of the last list and since, of the list being read
   bool had_objects_ = false, listed_ = false;
   std::optional<Instant> empty_since_;

@@ -27,7 +27,8 @@ struct KindWatchTest : testing::Test {
                        .on_upsert = [this](PackedObject o) { kept.upsert(std::move(o)); },
                        .on_remove = [this, k](const ObjectName& id) { kept.remove(k, id); },
                        .on_absent = [this] { ++absent; },
-                       .on_error = [this](const std::string& line) { kept.error(line); }};
+                       .on_error = [this](const std::string& line) { kept.error(line); },
+                       .on_answer = [] {}};
     w = std::make_unique<KindWatch>(loop, rng, api, std::move(c), std::move(h), KindWatch::Counters{lists, events, failures, bad, bytes, watching});
     loop.run_for(1ms);
   }
