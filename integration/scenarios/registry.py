@@ -19,6 +19,7 @@ MODULES = [
     "guard",
     "health",
     "api_source",
+    "real_api",
     "closed",
     "install",
     "trust",
