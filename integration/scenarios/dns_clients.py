@@ -244,8 +244,10 @@ def dns_rate(lab, found):
     node, client, (neighbour, *_) = site(lab, 3, rateLimit={"perSecond": 20, "truncateEvery": 1})
     flood = lab.start(client.ns, [sys.executable, "-c", FLOOD, "shop.default.svc.cluster.local", SERVICE_IP])
     wait_for("the flood is limited", lambda: limited(node, "truncated") > 100, 20)
-    dig = client.run("dig", "+tries=1", "+time=5", "shop.default.svc.cluster.local", check=False).stdout
-    found.check(VIP in dig and "(TCP)" in dig, f"dig in the pod that floods: {dig[-300:]}")
+    digs = [client.run("dig", "+tries=1", "+time=5", "shop.default.svc.cluster.local", check=False).stdout for _ in range(5)]
+    for dig in digs:
+        found.check(VIP in dig, f"dig in the pod that floods: {dig[-300:]}")
+    found.check(any("(TCP)" in dig for dig in digs), f"none of {len(digs)} was sent to TCP: {digs[-1][-300:]}")  # one in 50 ms may have its turn by UDP
     got = by_glibc(client, "shop")
     found.check(got == {VIP, VIP6}, f"glibc in the pod that floods: {sorted(got)}")
     dig = neighbour.run("dig", "+tries=1", "+time=5", "+ignore", "shop.default.svc.cluster.local", check=False).stdout
