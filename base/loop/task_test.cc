@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/core/result.h"
+#include "base/sim/sim_loop.h"
 
 namespace base {
 namespace {
@@ -70,20 +71,21 @@ Task<void> three_steps(Loop& loop, Slot<int>& slot, std::string& log) {
 
 TEST_F(TaskTest, DroppingTheScopeCancelsAtEachAwait) {
   const char* want[] = {".", "1.", "12.", "123."};
+  SimLoop virtual_time;
   for (int stop_at = 0; stop_at < 4; ++stop_at) {
     log.clear();
-    Slot<int> slot(*loop);
+    Slot<int> slot(virtual_time);
     {
-      Scope s(*loop);
-      s.spawn(three_steps(*loop, slot, log));
-      if (stop_at >= 1) run_for(4ms);
+      Scope s(virtual_time);
+      s.spawn(three_steps(virtual_time, slot, log));
+      if (stop_at >= 1) virtual_time.run_for(4ms);
       if (stop_at >= 2) {
         slot.set(2);
-        run_for(stop_at == 2 ? Duration(100us) : Duration(10ms));
+        virtual_time.run_for(stop_at == 2 ? Duration(100us) : Duration(10ms));
       }
     }
     EXPECT_EQ(log, want[stop_at]) << stop_at;
-    run_for(3ms);  // nothing of the dead flow may still fire
+    virtual_time.run_for(3ms);  // nothing of the dead flow may still fire
     EXPECT_EQ(log, want[stop_at]) << stop_at;
   }
 }
