@@ -79,6 +79,7 @@ void Worker::on_udp(UdpPort& port, bool v6) {
 void Worker::datagrams(base::MutByteView all, size_t segment, const Arrival& a) {
   if (segment == 0 || segment > all.size()) segment = all.size();
   count_.rx_batches.add();
+  coalescer_.batch(all);
   for (size_t at = 0; at < all.size(); at += segment) datagram(all.subspan(at, std::min(segment, all.size() - at)), a);
 }
 
