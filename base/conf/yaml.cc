@@ -5,6 +5,7 @@
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <istream>
@@ -12,12 +13,14 @@
 #include <streambuf>
 
 #include "base/conf/json.h"
+#include "base/conf/plain_yaml.h"
 #include "base/core/limits.h"
 
 namespace base::conf {
 namespace {
 
-Mark to_mark(const YAML::Mark& m) { return m.is_null() ? Mark{} : Mark{uint32_t(m.line + 1), uint32_t(m.column + 1)}; }
+// first: the line its reading began with.
+Mark place(const YAML::Mark& m, uint32_t first) { return m.is_null() ? Mark{} : Mark{uint32_t(m.line) + first, uint32_t(m.column + 1)}; }
 
 bool one_of(std::string_view s, std::initializer_list<std::string_view> words) {
   for (auto w : words)
@@ -52,7 +55,9 @@ bool as_number(std::string_view s, double& out) {
   return !s.empty() && r.ec == std::errc() && r.ptr == s.data() + s.size();
 }
 
-Value::Data plain_scalar(const std::string& s) {
+}  // namespace
+
+Value::Data type_plain_scalar(const std::string& s) {
   if (one_of(s, {"", "~", "null", "Null", "NULL"})) return std::monostate{};
   if (one_of(s, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})) return true;
   if (one_of(s, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) return false;
@@ -67,9 +72,11 @@ Value::Data plain_scalar(const std::string& s) {
   return s;
 }
 
+namespace {
+
 Value::Data scalar(const std::string& tag, const std::string& s) {
-  if (tag == "?" || tag.empty()) return plain_scalar(s);
-  if (tag.ends_with(":int") || tag.ends_with(":float") || tag.ends_with(":bool") || tag.ends_with(":null")) return plain_scalar(s);
+  if (tag == "?" || tag.empty()) return type_plain_scalar(s);
+  if (tag.ends_with(":int") || tag.ends_with(":float") || tag.ends_with(":bool") || tag.ends_with(":null")) return type_plain_scalar(s);
   return s;  // "!" is a quoted scalar; !!str and tags of somebody's own are strings
 }
 
@@ -82,6 +89,7 @@ struct Stop {
 // Builds one Value from the events of one document.
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(uint32_t first_line) : first_line_(first_line) {}
   Value take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark&) override {
@@ -120,6 +128,7 @@ class TreeBuilder final : public YAML::EventHandler {
     Mark key_mark;
   };
 
+  Mark to_mark(const YAML::Mark& m) const { return place(m, first_line_); }
   bool wants_key() const { return !open_.empty() && open_.back().value.map() && !open_.back().has_key; }
 
   void set_key(const std::string& key, Mark m, bool plain) {
@@ -213,6 +222,7 @@ class TreeBuilder final : public YAML::EventHandler {
       throw Stop{m, fmt::format("aliases expand to more than {} values", limits::kYamlAliasExpansionMax)};
   }
 
+  const uint32_t first_line_;
   Value root_;
   std::vector<Open> open_;
   std::vector<std::map<std::string, Place>> keys_;  // by depth
@@ -245,28 +255,94 @@ Result<void> check_characters(std::string_view text, std::string_view file) {
   return {};
 }
 
-Result<void> read_documents(std::string_view text, std::string_view file, const std::function<Result<void>(Value&&)>& each) {
-  ViewBuf buf(text);
-  std::istream in(&buf);
-  TreeBuilder tree;
-  try {
-    YAML::Parser parser(in);
-    for (size_t documents = 0; parser.HandleNextDocument(tree); ++documents) {
-      if (documents == limits::kManifestDocumentsMax)
-        return fail(Code::limit, "{}: more than {} documents: split the file", file, limits::kManifestDocumentsMax);
-      Value v = tree.take();
-      if (v.is_null()) continue;
-      EM_TRY(each(std::move(v)));
+// Reads a text's documents one by one: the plain ones here, others by the library.
+class DocumentReader {
+ public:
+  using Each = std::function<Result<void>(Value&&)>;
+  DocumentReader(std::string_view text, std::string_view file, const Each& each) : rest_(text), file_(file), each_(each) {}
+
+  Result<void> read() {
+    while (!rest_.empty()) {
+      const std::string_view document = rest_.substr(0, document_end());
+      const bool headed = is_header(document);
+      const size_t body = headed ? std::min(document.find('\n'), document.size() - 1) + 1 : 0;
+      auto v = is_plain_header(document.substr(0, body)) ? read_plain_yaml(document.substr(body), line_ + headed) : std::nullopt;
+      if (v) {
+        EM_TRY(one(std::move(*v)));
+        pass(document);
+      } else {
+        const bool whole = has_directives(document);
+        if (headed || !is_blank(document)) EM_TRY(by_library(whole));
+        pass(whole ? rest_ : document);
+      }
     }
-  } catch (const Stop& e) {
-    return error_at(file, e.mark, e.what);
-  } catch (const YAML::Exception& e) {
-    return error_at(file, to_mark(e.mark), e.msg);
-  } catch (const std::exception& e) {
-    return fail(Code::invalid, "{}: not readable as YAML: {}", file, e.what());
+    return {};
   }
-  return {};
-}
+
+ private:
+  static bool is_header(std::string_view line) {
+    return line.starts_with("---") && (line.size() == 3 || line[3] == '\n' || line[3] == ' ' || line[3] == '\t' || line[3] == '\r');
+  }
+  static bool is_plain_header(std::string_view line) { return line.empty() || line.find_first_not_of(" \n", 3) == line.npos; }
+  static bool has_line(std::string_view text, std::string_view begin) {
+    for (size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
+      if (text.substr(at).starts_with(begin)) return true;
+      if (text.find('\n', at) == text.npos) return false;
+    }
+    return false;
+  }
+  // Before the first "---": no document.
+  static bool is_blank(std::string_view text) {
+    for (size_t at = 0; (at = text.find_first_not_of(" \t\r\n", at)) != text.npos; at = std::min(text.find('\n', at), text.size()))
+      if (text[at] != '#') return false;
+    return true;
+  }
+  // What may reach beyond the next "---", or end a document before it.
+  static bool has_directives(std::string_view document) { return has_line(document, "%") || has_line(document, "..."); }
+
+  size_t document_end() const {
+    for (size_t at = rest_.find('\n'); at != rest_.npos; at = rest_.find('\n', at + 1))
+      if (is_header(rest_.substr(at + 1))) return at + 1;
+    return rest_.size();
+  }
+
+  void pass(std::string_view read) {
+    line_ += uint32_t(std::count(read.begin(), read.end(), '\n'));
+    rest_.remove_prefix(read.size());
+  }
+
+  Result<void> one(Value&& v) {
+    if (documents_++ == limits::kManifestDocumentsMax)
+      return fail(Code::limit, "{}: more than {} documents: split the file", file_, limits::kManifestDocumentsMax);
+    return v.is_null() ? Result<void>{} : each_(std::move(v));
+  }
+
+  // The document rest_ begins with, or all it holds.
+  Result<void> by_library(bool all) {
+    ViewBuf buf(rest_);
+    std::istream in(&buf);
+    TreeBuilder tree(line_);
+    try {
+      YAML::Parser parser(in);
+      do {
+        if (!parser.HandleNextDocument(tree)) break;
+        EM_TRY(one(tree.take()));
+      } while (all);
+    } catch (const Stop& e) {
+      return error_at(file_, e.mark, e.what);
+    } catch (const YAML::Exception& e) {
+      return error_at(file_, place(e.mark, line_), e.msg);
+    } catch (const std::exception& e) {
+      return fail(Code::invalid, "{}: not readable as YAML: {}", file_, e.what());
+    }
+    return {};
+  }
+
+  std::string_view rest_, file_;
+  const Each& each_;
+  uint32_t line_ = 1;  // of rest_
+  size_t documents_ = 0;
+};
 
 }  // namespace
 
@@ -284,7 +360,7 @@ Result<void> parse_yaml_stream(std::string_view text, std::string_view file, con
     }
   }
   EM_TRY(check_characters(text, file));
-  return read_documents(text, file, each);
+  return DocumentReader(text, file, each).read();
 }
 
 Result<Value> parse_yaml(std::string_view text, std::string_view file) {

@@ -3,6 +3,7 @@
 // Plain scalars are typed as kubectl types them: null, true/false with yes/no/on/off, integers (decimal, 0x, 0o and 0
 // for octal, 0b, '_' between digits), floats, else strings. Quoted scalars are strings always. Merge keys ("<<") work;
 // a key given twice is an error. Size, depth, documents, values and what aliases expand to are bounded (limits.h).
+// Documents written plainly, as most are, are read by plain_yaml.h, the others by the library.
 #pragma once
 #include <functional>
 #include <string_view>

@@ -41,6 +41,7 @@ base::Result<void> Worker::start(std::vector<Worker*> all) {
 void Worker::change(std::function<void()> fn) {
   auto run = [this, fn = std::move(fn)] {
     flush_all();
+    settle();
     last_receiver_ = admitted_.receiver = nullptr;
     fn();
   };

@@ -131,6 +131,7 @@ class Worker {
   void join(Receiver&, const PacketHeader&, base::ByteView piece, const Arrival&);
   void deliver(Receiver&, base::MutByteView packet, uint32_t flags, const Arrival&);
   bool is_admitted(Receiver&, const IpPacket&);
+  void settle();
   void note_source(Receiver&, uint32_t channel, const Arrival&);
   void write_tun(iovec* parts, size_t n);
 
@@ -165,6 +166,12 @@ class Worker {
     bool v6 = false;
     uint8_t addrs[32];
   } admitted_;
+
+  struct Tally {  // received and not yet counted; settled before anything changes and at the end of a batch
+    Peer* peer = nullptr;
+    bool relay = false;
+    size_t packets = 0, bytes = 0, inner_packets = 0, inner_bytes = 0;
+  } tally_;
 
   Port port_;
   std::vector<Port> old_ports_;  // receive only, 10 s after a rebind

@@ -23,10 +23,12 @@ uint32_t load_be24(const uint8_t* p) { return uint32_t(p[0]) << 16 | base::load_
 }  // namespace
 
 void write_header(uint8_t out[kHeaderBytes], const PacketHeader& h) {
-  out[0] = uint8_t(h.type);
-  store_be24(out + 1, h.flags);
-  base::store_be32(out + 4, h.index);
-  base::store_be64(out + 8, h.counter);
+  uint64_t words[2];
+  auto* w = reinterpret_cast<uint8_t*>(words);
+  base::store_be32(w, uint32_t(h.type) << 24 | (h.flags & 0xffffff));
+  base::store_be32(w + 4, h.index);
+  base::store_be64(w + 8, h.counter);
+  store_pair(out, words[0], words[1]);  // the cipher loads it whole
 }
 
 std::optional<PacketHeader> read_header(base::ByteView p) {

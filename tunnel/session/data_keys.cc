@@ -11,20 +11,23 @@ class Direction {
   Direction(const Direction&) = delete;
 
   void seal(uint8_t* packet, size_t n) const {
-    uint8_t nonce[kNonceBytes];
+    uint8_t nonce[16];  // the first kNonceBytes count
     make_nonce(packet, nonce);
     aead_->seal(nonce, {packet, kHeaderBytes}, packet + kHeaderBytes, n);
   }
   bool open(base::MutByteView packet) const {
-    uint8_t nonce[kNonceBytes];
+    uint8_t nonce[16];  // the first kNonceBytes count
     make_nonce(packet.data(), nonce);
     return aead_->open(nonce, packet.first(kHeaderBytes), packet.data() + kHeaderBytes, packet.size() - kOverheadBytes);
   }
 
  private:
-  void make_nonce(const uint8_t* packet, uint8_t nonce[kNonceBytes]) const {  // the counter stands in the header at 8
-    memcpy(nonce, iv_, kNonceBytes);
-    for (int i = 0; i < 8; ++i) nonce[4 + i] ^= packet[8 + i];
+  // IV xor (4 zero bytes . counter), the counter as it stands in the header at 8.
+  void make_nonce(const uint8_t* packet, uint8_t nonce[16]) const {
+    uint64_t iv[2] = {}, counter[2] = {};
+    memcpy(iv, iv_, kNonceBytes);
+    memcpy(reinterpret_cast<uint8_t*>(counter) + 4, packet + 8, 8);
+    store_pair(nonce, iv[0] ^ counter[0], iv[1] ^ counter[1]);
   }
   std::unique_ptr<PacketAead> aead_;
   uint8_t iv_[kNonceBytes];

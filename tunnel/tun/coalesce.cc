@@ -1,5 +1,7 @@
 #include "tunnel/tun/coalesce.h"
 
+#include <utility>
+
 namespace tunnel {
 namespace {
 
@@ -15,6 +17,10 @@ bool is_joinable(base::ByteView p, const IpPacket& ip) {
   const uint8_t* tcp = p.data() + ip.transport;
   size_t header = tcp_header_bytes(tcp);
   return header >= 20 && p.size() > ip.transport + header && (tcp[13] & ~(kPsh | kEce)) == kAck;
+}
+
+bool lies_in(base::ByteView all, const uint8_t* begin, const uint8_t* end) {
+  return !all.empty() && std::less_equal<>()(all.data(), begin) && std::less_equal<>()(end, all.data() + all.size());
 }
 
 bool is_same_ip(const uint8_t* a, const uint8_t* b, bool v6, uint16_t id_step) {
@@ -44,6 +50,8 @@ void Coalescer::add(base::MutByteView p, const IpPacket& ip, bool partial) {
 
 void Coalescer::flush() {
   for (Run& r : runs_) finish(r);
+  batch_ = {};
+  last_ = nullptr;
 }
 
 Coalescer::Run* Coalescer::find(const uint8_t* p, const IpPacket& ip) {
@@ -61,12 +69,26 @@ bool Coalescer::append(Run& r, base::MutByteView p, const IpPacket& ip) {
   if (ip.transport + tcp_header_bytes(tcp) != r.header_bytes || payload > r.segment || r.count == kParts) return false;
   if (base::load_be32(tcp + 4) != r.next_sequence || r.bytes + payload > kPacketBytesMax) return false;
   if (!is_same_ip(r.first, p.data(), r.v6, r.count) || !is_same_tcp(r.first + r.transport, tcp)) return false;
-  r.parts[++r.count] = {p.data() + r.header_bytes, payload};
+  bool pushed = tcp[13] & kPsh;
+  add_part(r, p.subspan(r.header_bytes));  // from here on p's headers may be gone
+  last_ = &r;
+  ++r.count;
   r.bytes += payload;
   r.next_sequence += uint32_t(payload);
-  if (tcp[13] & kPsh) r.first[r.transport + 13] |= kPsh;
-  if (payload < r.segment || tcp[13] & kPsh) finish(r);
+  if (pushed) r.first[r.transport + 13] |= kPsh;
+  if (payload < r.segment || pushed) finish(r);
   return true;
+}
+
+void Coalescer::add_part(Run& r, base::MutByteView payload) {
+  const uint8_t* before = std::exchange(r.taken, payload.data() + payload.size());
+  if (last_ != &r || before > payload.data() || !lies_in(batch_, before, r.taken)) {
+    r.parts[++r.parts_used] = {payload.data(), payload.size()};
+    return;
+  }
+  iovec& end = r.parts[r.parts_used];
+  memmove(static_cast<uint8_t*>(end.iov_base) + end.iov_len, payload.data(), payload.size());
+  end.iov_len += payload.size();
 }
 
 void Coalescer::start(base::MutByteView p, const IpPacket& ip, bool partial) {
@@ -80,7 +102,9 @@ void Coalescer::start(base::MutByteView p, const IpPacket& ip, bool partial) {
   r->transport = ip.transport;
   r->header_bytes = uint16_t(ip.transport + tcp_header_bytes(tcp));
   r->segment = uint16_t(p.size() - r->header_bytes);
-  r->count = 1;
+  r->count = r->parts_used = 1;
+  r->taken = p.data() + p.size();
+  last_ = r;
   r->bytes = p.size();
   r->partial = partial;
   r->next_sequence = base::load_be32(tcp + 4) + r->segment;
@@ -98,7 +122,7 @@ void Coalescer::finish(Run& r) {
     v.checksum_offset = checksum_offset(kProtoTcp);
   }
   r.parts[0] = {&v, sizeof v};
-  write_(r.parts.data(), r.count + 1u);
+  write_(r.parts.data(), r.parts_used + 1u);
   r.first = nullptr;
 }
 
@@ -119,6 +143,7 @@ void Coalescer::finish_many(Run& r, VnetHeader& v) {
 }
 
 void Coalescer::write_single(base::MutByteView p, const IpPacket& ip, bool partial) {
+  last_ = nullptr;
   VnetHeader v;
   size_t at = checksum_offset(ip.proto);
   if (partial && at != 0 && !ip.fragment && ip.transport + at + 2 <= p.size()) {

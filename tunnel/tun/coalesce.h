@@ -1,5 +1,6 @@
 // Coalescer: joins TCP segments of one flow that were received together into one packet for the TUN, as the kernel's own GRO
-// does, without copying: the parts stay in the receive buffer and are written as a vector. UDP and everything else go straight.
+// does: the parts stay in the receive buffer and are written as a vector. Within a batch() a segment that came right behind the one
+// before is moved up to it: the kernel copies one long part for less than many. UDP and everything else go straight.
 //
 // Joined: same addresses, ports, acknowledgement, window, options, TOS, TTL, DF and flags (PSH ends a packet; FIN, SYN, RST,
 // URG, CWR never join), sequence following on, all segments of the first one's size except a shorter last. A segment whose
@@ -21,6 +22,8 @@ class Coalescer {
   // parts[0] is the vnet header, the rest the packet.
   using Write = std::function<void(iovec* parts, size_t n)>;
   explicit Coalescer(Write write) : write_(std::move(write)) {}
+  // The packets added from here on may lie in this buffer, with nothing between them that anybody still wants. Until flush().
+  void batch(base::ByteView buffer) { batch_ = buffer; }
   // packet must have passed parse_ip() and stays in place, and ours, until flush(). partial: its transport checksum covers the
   // pseudo-header only.
   void add(base::MutByteView packet, const IpPacket&, bool partial);
@@ -31,7 +34,8 @@ class Coalescer {
   struct Run {
     uint8_t* first = nullptr;  // headers of the whole
     bool v6 = false;
-    uint16_t transport = 0, header_bytes = 0, segment = 0, count = 0;
+    uint16_t transport = 0, header_bytes = 0, segment = 0, count = 0, parts_used = 0;
+    const uint8_t* taken = nullptr;  // where the last segment ended when it was received
     uint32_t next_sequence = 0;
     size_t bytes = 0;
     bool partial = false;
@@ -39,6 +43,7 @@ class Coalescer {
   };
   Run* find(const uint8_t* packet, const IpPacket&);
   bool append(Run&, base::MutByteView packet, const IpPacket&);
+  void add_part(Run&, base::MutByteView payload);
   void start(base::MutByteView packet, const IpPacket&, bool partial);
   void finish(Run&);
   void finish_many(Run&, VnetHeader&);
@@ -47,6 +52,8 @@ class Coalescer {
   Write write_;
   std::array<Run, kFlows> runs_;
   size_t next_run_ = 0;
+  base::ByteView batch_;
+  const Run* last_ = nullptr;  // the run of the packet before, if it was joined
 };
 
 }  // namespace tunnel

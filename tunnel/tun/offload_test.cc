@@ -263,6 +263,50 @@ TEST(Offload, FlowsKeepTheirOrderWhenMixed) {
   for (auto& [flow, n] : next) EXPECT_EQ(n, 1000u);
 }
 
+// As the data plane has it: packets of a batch one behind the other, with sealed headers and tags between them.
+TEST(Offload, NeighboursInABatchBecomeOnePartAndNobodyElseIsTouched) {
+  constexpr size_t kGap = 32, kPayload = 500;
+  std::vector<base::ByteVec> packets;
+  auto add = [&](uint16_t flow, uint32_t seq) {
+    packets.push_back(make({.payload = kPayload, .sport = flow, .seq = seq}));
+    for (size_t i = 52; i < packets.back().size(); ++i) packets.back()[i] = uint8_t(i * 7 + packets.size());
+  };
+  for (uint32_t i = 0; i < 5; ++i) add(1, i * kPayload);
+  for (uint32_t i = 0; i < 3; ++i) add(2, i * kPayload), add(1, (5 + i) * kPayload);
+  std::map<uint16_t, base::ByteVec> want, got;
+  base::ByteVec all;
+  for (auto& p : packets) {
+    auto& stream = want[base::load_be16(&p[20])];
+    stream.insert(stream.end(), p.begin() + 52, p.end());
+    all.resize(all.size() + kGap);
+    all.insert(all.end(), p.begin(), p.end());
+  }
+  std::map<uint16_t, size_t> parts_of;
+  Coalescer c([&](iovec* parts, size_t n) {
+    base::ByteVec p;
+    for (size_t i = 1; i < n; ++i) {
+      auto* b = static_cast<uint8_t*>(parts[i].iov_base);
+      p.insert(p.end(), b, b + parts[i].iov_len);
+    }
+    uint16_t flow = base::load_be16(&p[20]);
+    got[flow].insert(got[flow].end(), p.begin() + 52, p.end());
+    parts_of[flow] += n - 1;
+  });
+  for (bool batch : {false, true}) {
+    auto buffer = all;
+    got.clear(), parts_of.clear();
+    if (batch) c.batch(buffer);
+    for (size_t at = 0; at < buffer.size(); at += kGap + 52 + kPayload) {
+      base::MutByteView p = base::MutByteView(buffer).subspan(at + kGap, 52 + kPayload);
+      c.add(p, *parse_ip(p), true);
+    }
+    c.flush();
+    EXPECT_EQ(got, want) << batch;
+    EXPECT_EQ(parts_of[1], batch ? 4u : 8u);  // the first five are neighbours
+    EXPECT_EQ(parts_of[2], 3u);
+  }
+}
+
 TEST(Offload, MalformedIsDropped) {
   Spec s{.payload = 2000};
   auto good = make(s);
