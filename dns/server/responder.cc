@@ -64,7 +64,10 @@ Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream&
 }
 
 void Responder::count() {
-  if (hooks_.watch && !watch_due_) hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  if (hooks_.watch && !watch_due_) {
+    hooks_.watch->seen({first_name_.data(), first_name_size_}, first_client_, loop_.now());
+    hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  }
   watch_due_ = true;
   for (int t = 0; t < 2; t++)
     if (tally_.queries[t]) queries_[t]->add(tally_.queries[t]);
@@ -131,16 +134,26 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   }
   tally_.queries[size_t(t)]++;
   if (query_->has_cookie) bake(from().ip);
-  if (query_->has_keepalive) query_->has_keepalive = t == Transport::tcp;
-  query_->keepalive_tenths = uint16_t(std::min<int64_t>(hooks_.tcp_idle.count() * 10, UINT16_MAX));
+  if (query_->has_keepalive) {
+    query_->has_keepalive = t == Transport::tcp;
+    query_->keepalive_tenths = uint16_t(std::min<int64_t>(hooks_.tcp_idle.count() * 10, UINT16_MAX));
+  }
   turn_++;
   asked_zone_ = Zone::none;
-  if (hooks_.watch && p == Parsed::ok && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
+  if (watch_due_ && hooks_.watch && p == Parsed::ok) remember_first(from);
   if (hooks_.rate && t == Transport::udp)
     if (auto a = limited(p, from, out)) return *a;
   if (p != Parsed::ok) return own_error(p, t, out);
   if (query_->klass != klass::IN && query_->klass != klass::ANY) return refuse(Rcode::refused, Ede::not_supported, t, out);
   return local(ahead, t, from, out);
+}
+
+// The watch looks at it when the batch has left (count()): its tables are longer than the way of an answer.
+void Responder::remember_first(const Asker& from) {
+  watch_due_ = false;
+  first_client_ = from().ip;
+  first_name_size_ = query_->key().size();
+  std::memcpy(first_name_.data(), query_->key().data(), first_name_size_);
 }
 
 // A source beyond its share. None: it is not.

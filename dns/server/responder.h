@@ -68,7 +68,7 @@ class Responder {
     message_ = messages_[i];
     return answer_parsed(parsed_[i], ahead_[i], Transport::udp, from, out);
   }
-  void count();  // what was answered since the last call: the listeners call it once per batch
+  void count();  // what was answered since the last call: the listeners call it once per batch, when that has left
   // Another one has taken its place: it only answers what it had asked upstream.
   void retire();
   bool is_waiting() const { return !waiting_.empty(); }
@@ -94,6 +94,7 @@ class Responder {
   ZoneIndex::How how(const Query&, Transport) const;
   void bake(const base::IpAddr& client);  // the server's part of the cookie
   void tell(uint32_t service);
+  void remember_first(const Asker&);
   void finish(const Held&, const Upstream::Outcome&, const Later&);
 
   base::Loop& loop_;
@@ -114,7 +115,10 @@ class Responder {
   Query own_;               // one that came alone
   Query* query_ = &own_;    // the one being answered
   ZoneIndex::Result zone_result_;
-  bool watch_due_ = true;  // the next query is the first of its batch
+  bool watch_due_ = true;  // the next query is the first of its batch; it is kept until count()
+  std::array<char, kNameMax> first_name_;
+  size_t first_name_size_ = 0;
+  base::IpAddr first_client_;
   bool by_search_ = false;  // the alias in it is what the client's search path ends in
   LocalNames::Found found_;
   std::shared_ptr<NameChain> chain_;  // of the query that waits next
