@@ -30,6 +30,7 @@ class Responder {
     CookieSecret cookie_secret{};
     const LocalNames* local = nullptr;  // what the configuration says about names
     RateLimit* rate = nullptr;          // of answers over UDP
+    std::vector<Name> search_domains;   // what pods' search paths have after the cluster's
     std::chrono::seconds tcp_idle{30};  // what clients over TCP are told (RFC 7828)
   };
   Responder(base::Loop&, base::Metrics&, ZoneIndex&, Upstream&, Hooks, size_t udp_payload_max);
@@ -69,6 +70,8 @@ class Responder {
     return answer_parsed(parsed_[i], ahead_[i], Transport::udp, from, out);
   }
   void count();  // what was answered since the last call: the listeners call it once per batch, when that has left
+  // Names that objects give to what the mesh carries, asked after the cluster's own. Null: none.
+  void set_routed(const LocalNames* n) { routed_ = n; }
   // Another one has taken its place: it only answers what it had asked upstream.
   void retire();
   bool is_waiting() const { return !waiting_.empty(); }
@@ -83,6 +86,8 @@ class Responder {
   std::optional<Answered> configured(const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
   Answered follow(const LocalNames::Found&, const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
   bool search(const ZoneIndex::How&, const Asker&, base::MutByteView out);
+  std::vector<Name> search_path(const Name& bare) const;
+  void ask(std::shared_ptr<Held>, Later);
   Answered forwarded(Transport, const Asker&, base::MutByteView out);
   Answered wait(Transport, const Asker&, base::MutByteView out);
   void done_waiting(const base::IpAddr&);
@@ -99,6 +104,7 @@ class Responder {
 
   base::Loop& loop_;
   ZoneIndex& zone_;
+  const LocalNames* routed_ = nullptr;
   Upstream& upstream_;
   Hooks hooks_;
   size_t udp_payload_max_;
