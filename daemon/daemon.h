@@ -79,7 +79,9 @@ class Daemon {
   void make_discovery();
   void on_table(const base::kube::ServiceTablePtr&, const base::kube::ServiceDiff&);
   void headless_moved();
-  void follow_pods();
+  void follow_optional();  // the kinds that are read only where the configuration wants them
+  void follow_cluster_dns(const base::kube::ServiceDiff*);
+  void follow_routed_names();
   void on_peer(const std::string& peer, bool up, const std::vector<base::Cidr>& certified);
   void on_inner_mtu(const std::string& peer, uint16_t mtu);
   void on_stray(base::ByteVec packet);
@@ -120,10 +122,11 @@ class Daemon {
   std::unique_ptr<tunnel::DataPlane> device_;  // the TUN alone, when the tunnel is off
   PodIndex pods_;
   PodSearch pod_search_;
+  base::kube::HostNames host_names_;
   std::unique_ptr<dns::DnsServer> dns_;
   std::unique_ptr<Admin> admin_;
   std::map<std::string, std::vector<base::Cidr>> certified_;  // of peers that are up
-  std::unique_ptr<base::Timer> drain_timer_, house_timer_, watchdog_timer_, give_back_;
+  std::unique_ptr<base::Timer> drain_timer_, house_timer_, watchdog_timer_, give_back_, routed_names_;
   std::optional<Predecessor> predecessor_;
   std::unique_ptr<Handover> handover_;
   std::function<void(bool well)> on_handed_over_;

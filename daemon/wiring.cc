@@ -95,9 +95,13 @@ void Daemon::start_source() {
   builder_->on_change([this](const base::kube::ServiceTablePtr& t, const base::kube::ServiceDiff& d) { on_table(t, d); });
   builder_->on_pod(
       [this](const base::kube::PackedObject& before, const base::kube::PackedObject& after) { pod_search_.changed(before, after); });
+  builder_->on_hosts([this](const base::kube::PackedObject& before, const base::kube::PackedObject& after) {
+    host_names_.changed(before, after);
+    follow_routed_names();
+  });
   source_ =
       base::kube::make_source(loop_, rng_, metrics_, config_.source, config_.node_name, config_.mesh.enabled ? kSocketMark : 0, clock_);
-  follow_pods();
+  follow_optional();
   if (!start_snapshot()) return source_->start(*snapshot_);
   loop_.post([this] {  // reading thousands of manifests takes a second: what the snapshot holds is served first
     if (source_) source_->start(*snapshot_);
@@ -112,6 +116,9 @@ void Daemon::on_table(const base::kube::ServiceTablePtr& table, const base::kube
     discovery_->flush();
   }
   if (dns_) dns_->set_table(table, diff);
+  follow_cluster_dns(&diff);
+  host_names_.set_table(table, diff);
+  follow_routed_names();
   if (diff.nodes_changed) headless_moved();
   if (diff.changed.size() + diff.removed.size() < kManyServices) return;
   if (!give_back_) give_back_ = loop_.timer([] { base::give_back_memory(); });
@@ -145,9 +152,10 @@ Result<void> Daemon::start_dns() {
   return {};
 }
 
-void Daemon::follow_pods() {
+void Daemon::follow_optional() {
   pod_search_.choose(config_.dns.autopath);
   source_->follow_pods(config_.dns.enabled && config_.dns.autopath != base::conf::DnsAutopath::none);
+  source_->follow_hosts(config_.dns.enabled && !config_.dns.routed_domains.empty());
 }
 
 // ---- admin
@@ -223,7 +231,8 @@ Result<void> Daemon::reload() {
   base::set_log_level(next.log_level);
   if (tunnel_) tunnel_->reload_deny_list();
   config_.dns = next.dns;
-  follow_pods();
+  follow_optional();
+  if (dns_) dns_->set_routed_names(host_names_.list(config_.dns.routed_domains));
   config_.log_level = next.log_level;
   EM_LOG(info, "daemon", "{}: logLevel, dns and the deny list taken over; other settings take effect at the next start", config_path_);
   return {};

@@ -31,6 +31,7 @@ struct SourceConfig {
 
 enum class ServiceFilterMode { if_label_exists, if_label_does_not_exist };  // which services are left alone
 enum class DnsAutopath { none, labelled, all };  // which pods' search paths are answered at once
+enum class DnsClusterUpstreams : uint8_t { none, auto_ };
 enum class DnsPods { disabled, insecure, verified };
 
 struct ProxyConfig {
@@ -112,6 +113,7 @@ struct DnsConfig {
   Duration ttl = std::chrono::seconds(5);
   std::vector<std::string> upstreams;  // dns_upstream.h; empty: /etc/resolv.conf
   std::string upstream_ca = "/etc/ssl/certs/ca-certificates.crt";
+  DnsClusterUpstreams cluster_upstreams = DnsClusterUpstreams::none;
   std::vector<StubDomainConfig> stub_domains;
   std::vector<std::string> mdns_interfaces;
   std::vector<HostConfig> hosts;
@@ -120,6 +122,8 @@ struct DnsConfig {
   Bytes cache{8 << 20};
   DnsPods pods = DnsPods::insecure;
   DnsAutopath autopath = DnsAutopath::none;
+  std::vector<std::string> autopath_domains;
+  std::vector<std::string> routed_domains;  // "." for all; empty: none
   RateLimitConfig rate_limit;
   uint32_t log_every = 0;         // 0: no query is logged
   std::string tap_socket, tap_file;  // dnstap; both empty: none

@@ -188,6 +188,7 @@ Schema<MeshConfig> mesh_schema() {
 }
 
 std::string name_trouble(const std::string& s) { return dns_name_trouble(s); }
+std::string routed_trouble(const std::string& s) { return s == "." ? "" : dns_name_trouble(s); }
 
 std::string record_trouble(const std::string& s) {
   auto r = parse_dns_record(s);
@@ -259,6 +260,11 @@ Schema<DnsConfig> dns_schema() {
              "certificate must have); "
              "the fastest is asked first. Empty: those of /etc/resolv.conf",
              checked(upstream_trouble))
+      .choice("clusterUpstreams", &DnsConfig::cluster_upstreams,
+              {{"none", DnsClusterUpstreams::none}, {"auto", DnsClusterUpstreams::auto_}},
+              "auto: the cluster's own DNS service (kube-system/kube-dns, coredns, or what is labelled k8s-app: kube-dns there) is asked "
+              "for all "
+              "other names as well, as long as it is there; /etc/resolv.conf only while it is not")
       .field("upstreamCA", &DnsConfig::upstream_ca, "certificates of the authorities of upstreams over TLS and HTTPS, PEM",
              checked(absolute_path_trouble))
       .list("stubDomains", &DnsConfig::stub_domains, stub_domain_schema())
@@ -276,6 +282,15 @@ Schema<DnsConfig> dns_schema() {
               "pods of this node whose whole search path is answered with its first name: none, those labelled dns.edgemeshd.io/autopath: "
               "\"true\", or all but those "
               "labelled \"false\"")
+      .field("autopathDomains", &DnsConfig::autopath_domains,
+             "domains that come after the cluster's in the search path of pods, in their order: those that kubelet takes from the node's "
+             "resolv.conf",
+             checked(name_trouble))
+      .field(
+          "routedDomains", &DnsConfig::routed_domains,
+          "domains whose host names in Gateway API and Istio objects (Gateway, HTTPRoute, VirtualService, ServiceEntry) are answered with "
+          "the addresses of what carries them; \".\" for all. Empty: none, and these objects are not read from an API server",
+          checked(routed_trouble))
       .group("rateLimit", &DnsConfig::rate_limit, rate_limit_schema())
       .field("logEvery", &DnsConfig::log_every, "one query of every so many is logged with its answer; 0 for none")
       .field("tapSocket", &DnsConfig::tap_socket, "unix socket of a program that takes dnstap (Frame Streams); empty for none",

@@ -162,7 +162,9 @@ class Mapping {
     GoSection cache = s.sub("cacheDNS");
     bool cached = false;
     cache.read("enable", cached);
-    cache.ignore({"autoDetect"}, "cluster names are answered from the objects themselves, no cluster DNS is needed");
+    bool detect = true;
+    cache.read("autoDetect", detect);
+    if (cached && detect) c_.dns.cluster_upstreams = DnsClusterUpstreams::auto_;
     cache.ignore({"cacheTTL"}, "answers are kept for as long as their server said");
     std::vector<std::string> servers;
     if (cache.read("upstreamServers", servers)) upstreams(cache, servers, cached);

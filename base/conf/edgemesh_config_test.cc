@@ -59,17 +59,36 @@ TEST(EdgeMeshConfig, EveryAgentFieldIsMappedOrNamed) {
   EXPECT_EQ(c.tunnel.psk.files, (std::vector<std::string>{"/etc/edgemesh/key"}));
   EXPECT_EQ(c.tunnel.interfaces.include, (std::vector<std::string>{"eth0", "wlan0"}));
   EXPECT_TRUE(std::count(c.tunnel.interfaces.exclude.begin(), c.tunnel.interfaces.exclude.end(), "vxlan*"));
+  EXPECT_EQ(c.dns.cluster_upstreams, DnsClusterUpstreams::auto_);  // autoDetect
   EXPECT_EQ(c.admin.address.str(), "0.0.0.0:9998");
   EXPECT_EQ(c.source.meta_server.server, "https://127.0.0.1:10551");
   EXPECT_EQ(c.source.meta_server.cert, "/etc/edgemesh/metaserver/edge.crt");
-  for (const char* path :
-       {"kubeAPIConfig.contentType", "kubeAPIConfig.qps", "kubeAPIConfig.burst", "kubeAPIConfig.mode", "kubeAPIConfig.deleteKubeConfig",
-        "commonConfig.pprofConfig", "modules.edgeDNS.kubeAPIConfig", "modules.edgeDNS.listenInterface", "modules.edgeDNS.cacheDNS.autoDetect",
-        "modules.edgeDNS.cacheDNS.cacheTTL", "modules.edgeProxy.listenInterface", "modules.edgeProxy.socks5Proxy", "modules.edgeProxy.loadBalancer",
-        "modules.edgeTunnel.mode", "modules.edgeTunnel.nodeName", "modules.edgeTunnel.configPath", "modules.edgeTunnel.transport",
-        "modules.edgeTunnel.rendezvous", "modules.edgeTunnel.enableIpfsLog", "modules.edgeTunnel.maxCandidates",
-        "modules.edgeTunnel.heartbeatPeriod", "modules.edgeTunnel.finderPeriod", "modules.edgeTunnel.tunnelLimitConfig",
-        "modules.edgeCNI.enable", "modules.edgeCNI.encapsulationIP", "modules.edgeCNI.tunMode", "modules.edgeCNI.meshCIDRConfig"})
+  for (const char* path : {"kubeAPIConfig.contentType",
+                           "kubeAPIConfig.qps",
+                           "kubeAPIConfig.burst",
+                           "kubeAPIConfig.mode",
+                           "kubeAPIConfig.deleteKubeConfig",
+                           "commonConfig.pprofConfig",
+                           "modules.edgeDNS.kubeAPIConfig",
+                           "modules.edgeDNS.listenInterface",
+                           "modules.edgeDNS.cacheDNS.cacheTTL",
+                           "modules.edgeProxy.listenInterface",
+                           "modules.edgeProxy.socks5Proxy",
+                           "modules.edgeProxy.loadBalancer",
+                           "modules.edgeTunnel.mode",
+                           "modules.edgeTunnel.nodeName",
+                           "modules.edgeTunnel.configPath",
+                           "modules.edgeTunnel.transport",
+                           "modules.edgeTunnel.rendezvous",
+                           "modules.edgeTunnel.enableIpfsLog",
+                           "modules.edgeTunnel.maxCandidates",
+                           "modules.edgeTunnel.heartbeatPeriod",
+                           "modules.edgeTunnel.finderPeriod",
+                           "modules.edgeTunnel.tunnelLimitConfig",
+                           "modules.edgeCNI.enable",
+                           "modules.edgeCNI.encapsulationIP",
+                           "modules.edgeCNI.tunMode",
+                           "modules.edgeCNI.meshCIDRConfig"})
     EXPECT_EQ(notes_about(c, path), 1u) << path;
   EXPECT_EQ(notes_about(c, "modules.edgeDNS.cacheDNS.upstreamServers"), 1u);  // the bad one of its list
   for (const std::string& n : c.notes) EXPECT_EQ(n.find("is not a key"), std::string::npos) << n;

@@ -52,6 +52,7 @@ inline constexpr size_t kHttpConnectionsMax = 4096;
 inline constexpr size_t kDnsTcpConnectionsMax = 512;
 inline constexpr size_t kDnsInFlightUpstreamMax = 2000;
 inline constexpr uint32_t kDnsWaitingPerClientMax = 256;  // of one client, at upstream
+inline constexpr size_t kHostNamesMax = 10'000;           // of Gateway API and Istio objects, in DNS
 inline constexpr size_t kDnsCacheBytesMax = 8 << 20;
 
 }  // namespace base::limits

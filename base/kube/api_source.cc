@@ -9,6 +9,15 @@ namespace {
 
 constexpr Duration kHoldEmpty = 30s;
 
+const std::string kGatewayApi = "/apis/gateway.networking.k8s.io/";
+
+std::vector<std::string> istio(const std::string& resource) {
+  std::vector<std::string> out;
+  for (const char* version : {"v1", "v1beta1", "v1alpha3"})
+    out.push_back(std::string("/apis/networking.istio.io/") + version + "/" + resource);
+  return out;
+}
+
 std::vector<std::string> paths_of(Kind k) {
   switch (k) {
     case Kind::namespace_: return {"/api/v1/namespaces"};
@@ -17,16 +26,26 @@ std::vector<std::string> paths_of(Kind k) {
     case Kind::endpoints: return {"/api/v1/endpoints"};
     case Kind::endpoint_slice: return {"/apis/discovery.k8s.io/v1/endpointslices", "/apis/discovery.k8s.io/v1beta1/endpointslices"};
     case Kind::destination_rule:
-      return {"/apis/networking.istio.io/v1/destinationrules", "/apis/networking.istio.io/v1beta1/destinationrules",
-              "/apis/networking.istio.io/v1alpha3/destinationrules"};
+      return istio("destinationrules");
     case Kind::mesh_node: return {"/apis/mesh.edgemeshd.io/v1alpha1/meshnodes"};
     case Kind::pod:
       return {"/api/v1/pods"};
+    case Kind::service_entry:
+      return istio("serviceentries");
+    case Kind::istio_gateway:
+      return istio("gateways");
+    case Kind::virtual_service:
+      return istio("virtualservices");
+    case Kind::gateway:
+      return {kGatewayApi + "v1/gateways", kGatewayApi + "v1beta1/gateways"};
+    case Kind::http_route:
+      return {kGatewayApi + "v1/httproutes", kGatewayApi + "v1beta1/httproutes"};
   }
   return {};
 }
 
-bool may_be_absent(Kind k) { return k == Kind::endpoint_slice || k == Kind::destination_rule || k == Kind::mesh_node; }
+bool is_host_kind(Kind k) { return std::ranges::find(kHostKinds, k) != std::end(kHostKinds); }
+bool may_be_absent(Kind k) { return k == Kind::endpoint_slice || k == Kind::destination_rule || k == Kind::mesh_node || is_host_kind(k); }
 bool never_empty(Kind k) { return k == Kind::namespace_ || k == Kind::node || k == Kind::service || k == Kind::endpoints; }
 
 class ApiSource final : public ObjectSource {
@@ -38,21 +57,19 @@ class ApiSource final : public ObjectSource {
     sink_ = &sink;
     for (size_t k = 0; k < kKinds; ++k) {
       const Kind kind = Kind(k);
-      if (kind != Kind::pod && (kind != Kind::endpoints || meta_server_)) follow(kind);
+      if (is_host_kind(kind)) start_optional(kind, hosts_);
+      else if (kind != Kind::pod && (kind != Kind::endpoints || meta_server_)) follow(kind);
     }
-    if (!pods_) return tell_list(Kind::pod, {});
-    synced_[size_t(Kind::pod)] = true;  // nothing waits for them
-    sink_->synced(Kind::pod);
-    follow(Kind::pod);
+    start_optional(Kind::pod, pods_);
   }
 
   void follow_pods(bool wanted) override {
     pods_ = wanted;
-    auto& watch = watches_[size_t(Kind::pod)];
-    if (!sink_ || wanted == (watch != nullptr)) return;
-    if (wanted) return follow(Kind::pod);
-    watch.reset();
-    tell_list(Kind::pod, {});
+    choose(Kind::pod, wanted);
+  }
+  void follow_hosts(bool wanted) override {
+    hosts_ = wanted;
+    for (Kind k : kHostKinds) choose(k, wanted);
   }
 
   std::vector<std::string> problems() const override {
@@ -64,6 +81,19 @@ class ApiSource final : public ObjectSource {
   }
 
  private:
+  void start_optional(Kind k, bool wanted) {
+    if (!wanted) return tell_list(k, {});
+    synced_[size_t(k)] = true;  // nothing waits for them
+    sink_->synced(k);
+    follow(k);
+  }
+  void choose(Kind k, bool wanted) {
+    auto& watch = watches_[size_t(k)];
+    if (!sink_ || wanted == (watch != nullptr)) return;
+    if (wanted) return follow(k);
+    watch.reset();
+    tell_list(k, {});
+  }
   void follow(Kind k) {
     KindWatch::Config c{.kind = k, .paths = paths_of(k), .meta_server = meta_server_, .may_be_absent = may_be_absent(k)};
     if (meta_server_) c.hold_empty = kHoldEmpty;
@@ -82,7 +112,7 @@ class ApiSource final : public ObjectSource {
   }
 
   KindWatch::Counters counters(Kind k) {
-    const Labels kind{{"kind", to_string(k)}};
+    const Labels kind{{"kind", k == Kind::istio_gateway ? "IstioGateway" : to_string(k)}};  // two kinds are called Gateway
     return {.lists = metrics_.counter("edgemeshd_source_lists_total", "Whole lists read from the API server, by kind.", kind),
             .events = metrics_.counter("edgemeshd_source_events_total", "Changes told by watches of the API server, by kind.", kind),
             .failures = metrics_.counter("edgemeshd_source_failures_total", "Requests to the API server that failed or were refused, by kind.", kind),
@@ -128,7 +158,7 @@ class ApiSource final : public ObjectSource {
   Rng& rng_;
   Metrics& metrics_;
   std::unique_ptr<ApiClient> client_;
-  bool meta_server_, pods_ = false;
+  bool meta_server_, pods_ = false, hosts_ = false;
   std::string node_;  // whose pods are followed
   ObjectSink* sink_ = nullptr;
   bool synced_[kKinds] = {};

@@ -87,7 +87,9 @@ TEST_F(ApiSourceTest, AnUnreachableServerIsOneTrouble) {
   while (auto a = api->take("/")) a->drop();
   EXPECT_EQ(kept.lines, std::vector<std::string>{"https://api: the connection was closed"});
   EXPECT_EQ(source->problems(), kept.lines);
-  EXPECT_TRUE(kept.synced_kinds == (std::map<Kind, int>{{Kind::pod, 1}}));
+  std::map<Kind, int> known{{Kind::pod, 1}};  // those that nobody wants
+  for (Kind k : kHostKinds) known[k] = 1;
+  EXPECT_TRUE(kept.synced_kinds == known);
   loop.run_for(1s);
   serve(core);
   loop.run_for(1s);
@@ -106,6 +108,29 @@ TEST_F(ApiSourceTest, TheFirstKindThatIsAnsweredWakesTheOthers) {
     loop.run_for(10ms);
     ASSERT_LT(to_ms(loop.now() - back), 1000) << metrics.render();
   }
+}
+
+TEST_F(ApiSourceTest, HostNamesOnlyWhileTheyAreWantedAndAbsentKindsAreNoTrouble) {
+  start(false);
+  auto lists = core;
+  lists["/apis/discovery.k8s.io/v1/endpointslices"] = list_json("EndpointSlice", "1", {slice});
+  serve(lists);
+  EXPECT_FALSE(follows("/apis/networking.istio.io/v1/gateways"));
+  EXPECT_EQ(kept.synced_kinds.size(), kKinds);
+  source->follow_hosts(true);
+  loop.run_for(1ms);
+  lists["/apis/networking.istio.io/v1beta1/gateways"] =
+      list_json("Gateway", "1",
+                {R"({"metadata":{"name":"edge","namespace":"n"},"spec":{"selector":{"istio":"x"},"servers":[{"hosts":["a.example"]}]}})"});
+  serve(lists);  // the other four kinds are not there
+  EXPECT_TRUE(follows("/apis/networking.istio.io/v1beta1/gateways"));
+  EXPECT_EQ(kept.all.count("Gateway n/edge"), 1u);
+  EXPECT_TRUE(kept.lines.empty()) << kept.lines.front();
+  EXPECT_TRUE(source->problems().empty());
+  source->follow_hosts(false);
+  loop.run_for(1ms);
+  EXPECT_FALSE(follows("/apis/networking.istio.io/v1beta1/gateways"));
+  EXPECT_EQ(kept.all.count("Gateway n/edge"), 0u);
 }
 
 TEST_F(ApiSourceTest, PodsOfTheNodeOnlyWhileTheyAreWantedAndNothingWaitsForThem) {

@@ -1,6 +1,8 @@
 // What is read of each kind, as plain lists of fields. F is a reader of one map: Fields over a manifest, JsonFields over an
 // API server's JSON; both have the same members, so that an object means the same wherever it comes from.
 #pragma once
+#include <algorithm>
+
 #include "base/kube/objects.h"
 
 namespace base::kube {
@@ -200,8 +202,74 @@ MeshNodeObject parse_mesh_node(const F& f) {
   return m;
 }
 
+// Host names and what they lead to. What cannot be used (a prefix for an address, a host name for one) is left out: these objects are
+// written for others too.
+inline void add_address(const std::string& text, std::vector<IpAddr>& to) {
+  if (auto ip = IpAddr::parse(text); ip && std::find(to.begin(), to.end(), *ip) == to.end()) to.push_back(*ip);
+}
+
 template <class F>
-Object::Body parse_body(Kind kind, const F& f, const StringMap& labels) {
+ServiceEntryObject parse_service_entry(const F& f) {
+  ServiceEntryObject e;
+  const F spec = f.inside("spec");
+  e.hosts = spec.string_list("hosts");
+  for (const std::string& a : spec.string_list("addresses")) add_address(a, e.addresses);
+  if (!e.addresses.empty()) return e;
+  spec.each("endpoints", [&](const F& p) { add_address(p.str("address"), e.addresses); });
+  return e;
+}
+
+template <class F>
+GatewayObject parse_gateway(const F& f) {
+  GatewayObject g;
+  const F spec = f.inside("spec"), status = f.inside("status");
+  spec.each("listeners", [&](const F& l) {
+    if (const std::string host = l.str("hostname"); !host.empty()) g.hosts.push_back(host);
+  });
+  status.each("addresses", [&](const F& a) { add_address(a.str("value"), g.addresses); });
+  return g;
+}
+
+template <class F>
+HttpRouteObject parse_http_route(const F& f, const std::string& ns) {
+  HttpRouteObject r;
+  const F spec = f.inside("spec");
+  r.hosts = spec.string_list("hostnames");
+  spec.each("parentRefs", [&](const F& p) {  // a Service as parent goes by its own name
+    if (const std::string kind = p.str("kind"); !kind.empty() && kind != "Gateway") return;
+    const std::string in = p.str("namespace");
+    r.gateways.push_back({in.empty() ? ns : in, p.str("name")});
+  });
+  return r;
+}
+
+template <class F>
+IstioGatewayObject parse_istio_gateway(const F& f) {
+  IstioGatewayObject g;
+  const F spec = f.inside("spec");
+  g.selector = spec.strings("selector");
+  spec.each("servers", [&](const F& s) {
+    for (const std::string& host : s.string_list("hosts")) g.hosts.push_back(host.substr(host.find('/') + 1));  // "<namespace>/<host>"
+  });
+  return g;
+}
+
+template <class F>
+VirtualServiceObject parse_virtual_service(const F& f, const std::string& ns) {
+  VirtualServiceObject v;
+  const F spec = f.inside("spec");
+  v.hosts = spec.string_list("hosts");
+  for (const std::string& g : spec.string_list("gateways")) {
+    const size_t slash = g.find('/');
+    if (g == "mesh") continue;
+    if (slash == g.npos) v.gateways.push_back({ns, g});
+    else v.gateways.push_back({g.substr(0, slash), g.substr(slash + 1)});
+  }
+  return v;
+}
+
+template <class F>
+Object::Body parse_body(Kind kind, const F& f, const std::string& ns, const StringMap& labels) {
   switch (kind) {
     case Kind::namespace_: return NamespaceObject{};
     case Kind::node: return parse_node(f);
@@ -211,6 +279,16 @@ Object::Body parse_body(Kind kind, const F& f, const StringMap& labels) {
     case Kind::endpoint_slice: return parse_slice(f, labels);
     case Kind::destination_rule: return parse_destination_rule(f);
     case Kind::mesh_node: return parse_mesh_node(f);
+    case Kind::service_entry:
+      return parse_service_entry(f);
+    case Kind::gateway:
+      return parse_gateway(f);
+    case Kind::http_route:
+      return parse_http_route(f, ns);
+    case Kind::istio_gateway:
+      return parse_istio_gateway(f);
+    case Kind::virtual_service:
+      return parse_virtual_service(f, ns);
   }
   return NamespaceObject{};
 }
@@ -225,7 +303,7 @@ void parse_into(Object& o, Kind kind, const F& f, Named named) {
   named();
   o.labels = meta.strings("labels");
   o.resource_version = meta.str("resourceVersion");
-  o.body = parse_body(kind, f, o.labels);
+  o.body = parse_body(kind, f, o.id.ns, o.labels);
 }
 
 }  // namespace base::kube

@@ -218,6 +218,34 @@ template <class A> void io(A& a, typename A::template Ref<MeshNodeObject> m) {
   io_list(a, m.pod_cidrs);
 }
 
+template <class A>
+void io_hosts(A& a, typename A::template Ref<HostsObject> h) {
+  io_list(a, h.hosts);
+  io_list(a, h.addresses);
+  io_list(a, h.gateways);
+  io(a, h.selector);
+}
+template <class A>
+void io(A& a, typename A::template Ref<ServiceEntryObject> h) {
+  io_hosts<A>(a, h);
+}
+template <class A>
+void io(A& a, typename A::template Ref<GatewayObject> h) {
+  io_hosts<A>(a, h);
+}
+template <class A>
+void io(A& a, typename A::template Ref<HttpRouteObject> h) {
+  io_hosts<A>(a, h);
+}
+template <class A>
+void io(A& a, typename A::template Ref<IstioGatewayObject> h) {
+  io_hosts<A>(a, h);
+}
+template <class A>
+void io(A& a, typename A::template Ref<VirtualServiceObject> h) {
+  io_hosts<A>(a, h);
+}
+
 template <size_t I = 0>
 void make_body(Object::Body& b, size_t kind) {
   if constexpr (I < std::variant_size_v<Object::Body>) {

@@ -24,6 +24,11 @@ constexpr KindRow kRows[kKinds] = {
     {"EndpointSlice", {"discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"}, false},
     {"DestinationRule", {"networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "networking.istio.io/v1"}, false},
     {"MeshNode", {"mesh.edgemeshd.io/v1alpha1"}, true},
+    {"ServiceEntry", {"networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "networking.istio.io/v1"}, false},
+    {"Gateway", {"gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"}, false},
+    {"HTTPRoute", {"gateway.networking.k8s.io/v1beta1", "gateway.networking.k8s.io/v1"}, false},
+    {"Gateway", {"networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "networking.istio.io/v1"}, false},
+    {"VirtualService", {"networking.istio.io/v1alpha3", "networking.istio.io/v1beta1", "networking.istio.io/v1"}, false},
 };
 
 std::optional<Kind> find_kind(std::string_view api_version, std::string_view kind) {

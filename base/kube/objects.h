@@ -17,8 +17,23 @@
 namespace base::kube {
 
 // In the order of Object::Body.
-enum class Kind : uint8_t { namespace_, node, pod, service, endpoints, endpoint_slice, destination_rule, mesh_node };
-inline constexpr size_t kKinds = 8;
+enum class Kind : uint8_t {
+  namespace_,
+  node,
+  pod,
+  service,
+  endpoints,
+  endpoint_slice,
+  destination_rule,
+  mesh_node,
+  service_entry,
+  gateway,
+  http_route,
+  istio_gateway,
+  virtual_service  // speak of host names
+};
+inline constexpr size_t kKinds = 13;
+inline constexpr Kind kHostKinds[] = {Kind::service_entry, Kind::gateway, Kind::http_route, Kind::istio_gateway, Kind::virtual_service};
 const char* to_string(Kind);  // "Service"
 bool is_cluster_scoped(Kind);
 
@@ -111,6 +126,30 @@ struct MeshNodeObject {
   bool operator==(const MeshNodeObject&) const = default;
 };
 
+// What objects say about names that clients call outside of the cluster's domain (host_names.h).
+struct HostsObject {
+  std::vector<std::string> hosts;    // as written: "shop.example", "*.shop.example"
+  std::vector<IpAddr> addresses;     // ServiceEntry: its own, else its endpoints'. Gateway: what its status says
+  std::vector<ObjectName> gateways;  // HTTPRoute, VirtualService: what they are bound to
+  StringMap selector;                // Istio Gateway
+  bool operator==(const HostsObject&) const = default;
+};
+struct ServiceEntryObject : HostsObject {
+  bool operator==(const ServiceEntryObject&) const = default;
+};
+struct GatewayObject : HostsObject {
+  bool operator==(const GatewayObject&) const = default;
+};
+struct HttpRouteObject : HostsObject {
+  bool operator==(const HttpRouteObject&) const = default;
+};
+struct IstioGatewayObject : HostsObject {
+  bool operator==(const IstioGatewayObject&) const = default;
+};
+struct VirtualServiceObject : HostsObject {
+  bool operator==(const VirtualServiceObject&) const = default;
+};
+
 struct Place {  // where an object was read; line 0 for objects that came over the network
   std::string file;
   uint32_t line = 0;
@@ -119,8 +158,9 @@ struct Place {  // where an object was read; line 0 for objects that came over t
 };
 
 struct Object {
-  using Body = std::variant<NamespaceObject, NodeObject, PodObject, ServiceObject, EndpointsObject, EndpointSliceObject,
-                            DestinationRuleObject, MeshNodeObject>;
+  using Body =
+      std::variant<NamespaceObject, NodeObject, PodObject, ServiceObject, EndpointsObject, EndpointSliceObject, DestinationRuleObject,
+                   MeshNodeObject, ServiceEntryObject, GatewayObject, HttpRouteObject, IstioGatewayObject, VirtualServiceObject>;
   ObjectName id;
   StringMap labels;
   std::string resource_version;  // "" from files

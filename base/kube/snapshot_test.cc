@@ -59,6 +59,32 @@ apiVersion: mesh.edgemeshd.io/v1alpha1
 kind: MeshNode
 metadata: {name: n1}
 spec: {overlayIPs: [100.64.0.1, "fd64::1"], network: lan, roles: [relay], advertise: ["192.168.1.10:20006"], podCIDRs: [10.1.0.0/16], revoked: true}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: shop}
+spec: {hosts: [db.example], addresses: [192.0.2.9]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {listeners: [{name: a, hostname: "*.shop.example"}]}
+status: {addresses: [{value: 192.0.2.80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: shop}
+spec: {hostnames: [web.shop.example], parentRefs: [{name: edge}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{hosts: ["./a.example"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: shop}
+spec: {hosts: [a.example], gateways: [edge, far/edge, mesh]}
 )";
 
 std::vector<ObjectPtr> parsed_everything() {

@@ -26,6 +26,8 @@ class ObjectSource {
   virtual void start(ObjectSink&) = 0;
   // Whether Pods are wanted: a source that has to ask for each kind asks for the node's own pods only while they are.
   virtual void follow_pods(bool) {}
+  // The same for the kinds that speak of host names (kHostKinds).
+  virtual void follow_hosts(bool) {}
   // Standing troubles, one line each, for status pages; empty when all is well.
   virtual std::vector<std::string> problems() const = 0;
 };

@@ -68,7 +68,8 @@ class Builder final : public TableBuilder {
     for (const Objects& kind : objects_)
       for (const PackedObject& o : kind) f(o);
   }
-  void on_pod(OnPod f) override { on_pod_ = std::move(f); }
+  void on_pod(OnObject f) override { on_pod_ = std::move(f); }
+  void on_hosts(OnObject f) override { on_hosts_ = std::move(f); }
   void publish_now() override {
     publish_->cancel();
     publish();
@@ -168,6 +169,13 @@ class Builder final : public TableBuilder {
       case Kind::mesh_node: mesh_nodes_dirty_ = true; break;
       case Kind::pod:
         if (on_pod_) on_pod_(before, after);
+        return;
+      case Kind::service_entry:
+      case Kind::gateway:
+      case Kind::http_route:
+      case Kind::istio_gateway:
+      case Kind::virtual_service:
+        if (on_hosts_) on_hosts_(before, after);
         return;
     }
     wake();
@@ -356,7 +364,7 @@ class Builder final : public TableBuilder {
   std::unique_ptr<Timer> publish_;
   std::shared_ptr<const Table> table_;
   std::function<void(const ServiceTablePtr&, const ServiceDiff&)> on_change_;
-  OnPod on_pod_;
+  OnObject on_pod_, on_hosts_;
   Objects objects_[kKinds];
   bool synced_[kKinds] = {};
   std::set<PackedObject, ServiceOrder> slices_;  // the same slices, by service

@@ -14,9 +14,11 @@ class TableBuilder : public ServiceTableBuilder, public ObjectSink {
  public:
   virtual void each_object(const std::function<void(const PackedObject&)>&) const = 0;  // all that the sources gave, by kind and name
   virtual void publish_now() = 0;  // on_change at once instead of at the end of the turn
-  // Pods are in no table: each change of one is told as it comes. One of the two may be none. To be set before objects come.
-  using OnPod = std::function<void(const PackedObject& before, const PackedObject& after)>;
-  virtual void on_pod(OnPod) = 0;
+  // Pods, and what speaks of host names (kHostKinds), are in no table: each change of one is told as it comes. One of the two may be none.
+  // To be set before objects come.
+  using OnObject = std::function<void(const PackedObject& before, const PackedObject& after)>;
+  virtual void on_pod(OnObject) = 0;
+  virtual void on_hosts(OnObject) = 0;
 };
 
 std::unique_ptr<TableBuilder> make_service_table_builder(Loop&);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/core/log.h"
 #include "base/net/socket.h"
 #include "dns/zone/service_records.h"
 
@@ -10,12 +11,15 @@ namespace dns {
 
 using base::IpPort;
 
-static UpstreamConfig upstream_config(const DnsConfig& c) {
+static UpstreamConfig upstream_config(const DnsConfig& c, const std::vector<IpPort>& of_cluster) {
   UpstreamConfig u = c.upstream;
   for (auto& a : c.addresses) {
     u.own.push_back({a, c.port});
     if (a.is_any()) u.own.push_back({*base::IpAddr::parse(a.is_v4() ? "127.0.0.1" : "::1"), c.port});
   }
+  if (c.cluster_upstreams)
+    for (auto& at : of_cluster)
+      if (std::ranges::find(u.own, at) == u.own.end()) u.servers.emplace_back(at);
   return u;
 }
 
@@ -42,7 +46,7 @@ base::Result<std::unique_ptr<DnsServer>> DnsServer::start(base::Loop& loop, base
   EM_TRY(check(c));
   std::unique_ptr<DnsServer> s(new DnsServer(loop, store, rng, m, std::move(c), std::move(h)));
   EM_TRY_ASSIGN(auto sockets, s->open(s->config_));
-  s->upstream_ = std::make_unique<Upstream>(loop, rng, m, upstream_config(s->config_));
+  s->upstream_ = std::make_unique<Upstream>(loop, rng, m, upstream_config(s->config_, {}));
   s->keep_cache();
   s->build_zone();
   s->listen(std::move(sockets));
@@ -130,7 +134,7 @@ base::Result<void> DnsServer::reload(DnsConfig c) {
     return tl::unexpected(sockets.error());
   }
   config_ = std::move(c);
-  upstream_->reload(upstream_config(config_));
+  upstream_->reload(upstream_config(config_, cluster_upstreams_));
   retire();
   build_zone();
   const size_t before = listening_.size();
@@ -169,8 +173,10 @@ void DnsServer::listen(Sockets s) {
                          .local = local_.get(),
                          .rate = rate_.get()};
   hooks.tcp_idle = config_.tcp.idle;
+  hooks.search_domains = config_.search_domains;
   if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
   responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
+  responder_->set_routed(routed_.get());
   for (size_t i = 0; i < s.udp.size(); i++) {
     if (const size_t k = s.kept[i]; k != kNone) {
       listening_.push_back(listening[k]);
@@ -223,6 +229,42 @@ void DnsServer::endpoints_moved(const std::vector<base::kube::ObjectName>& ids) 
   if (!table_) return;
   index_->apply(builder_->again(ids));
   show_sizes();
+}
+
+static constexpr size_t kWildcardsMax = 64;  // each is looked at for every name outside
+
+// A name that is none, or a wildcard too many, is left out: the others stand.
+void DnsServer::set_routed_names(const std::vector<base::kube::HostName>& names) {
+  LocalConfig c;
+  c.host_ttl = config_.zone.ttl;
+  for (auto& n : names) {
+    const bool wild = n.host.starts_with("*.");
+    const std::string name = wild ? n.host.substr(2) : n.host;
+    if (!Name::from_text(name) || (wild && c.zones.size() == kWildcardsMax)) {
+      EM_LOG(warn, "dns", "host name {} of a route or gateway is left out: {}", n.host,
+             wild ? "there are too many with *" : "it is no domain name");
+      continue;
+    }
+    if (wild) c.zones.push_back({name, config_.zone.ttl, true, {}});
+    for (auto& a : n.addresses) {
+      if (wild) c.zones.back().records.push_back({.name = "*", .type = a.is_v4() ? "A" : "AAAA", .data = {a.str()}});
+      else c.hosts.push_back({a, {name}, false});
+    }
+  }
+  auto next = LocalNames::make(c, rng_.u64());
+  if (!next) {
+    EM_LOG(warn, "dns", "host names of routes and gateways: {}: those of before stay", next.error().what);
+    return;
+  }
+  responder_->set_routed(nullptr);
+  routed_ = c.empty() ? nullptr : std::move(*next);
+  responder_->set_routed(routed_.get());
+}
+
+void DnsServer::set_cluster_upstreams(std::vector<IpPort> at) {
+  if (at == cluster_upstreams_) return;
+  cluster_upstreams_ = std::move(at);
+  if (config_.cluster_upstreams) upstream_->reload(upstream_config(config_, cluster_upstreams_));
 }
 
 void DnsServer::show_sizes() { names_.set(int64_t(index_->names())); }

@@ -3,6 +3,7 @@
 // Lives on one loop; the loop, store, random source and registry outlive it. What one loop needs (index, upstream, listeners)
 // is separate from what is made once (builder), so that further loops only add more of the same.
 #pragma once
+#include "base/kube/host_names.h"
 #include "base/loop/socket_store.h"
 #include "dns/server/message_text.h"
 #include "dns/server/tcp_listener.h"
@@ -21,6 +22,8 @@ struct DnsConfig {
   UpstreamConfig upstream;
   LocalConfig local;      // hosts, zones and rewrites
   bool search_paths = false;  // whether DnsHooks::search_namespace is asked at all
+  std::vector<Name> search_domains;  // what those paths have after the cluster's domains
+  bool cluster_upstreams = false;    // whether set_cluster_upstreams() has an effect
   TapConfig tap;
   RateLimitConfig rate;
   CacheFileOptions cache_file;  // not changed by a reload
@@ -58,6 +61,10 @@ class DnsServer {
   void set_table(base::kube::ServiceTablePtr, const base::kube::ServiceDiff&);
   // The synthetic addresses of these services' endpoints changed.
   void endpoints_moved(const std::vector<base::kube::ObjectName>&);
+  // Names beyond the cluster's domain, and what they lead to: the cluster's own go first. "*.x" for what is under x.
+  void set_routed_names(const std::vector<base::kube::HostName>&);
+  // The cluster's own DNS service, as it moves: asked for other names beside the configured servers. Our own addresses are left out.
+  void set_cluster_upstreams(std::vector<base::IpPort>);
   // All or nothing: after an error the old configuration goes on.
   base::Result<void> reload(DnsConfig);
 
@@ -109,6 +116,8 @@ class DnsServer {
   std::unique_ptr<ZoneBuilder> builder_;
   std::unique_ptr<ZoneIndex> index_;
   std::unique_ptr<LocalNames> local_;  // or null
+  std::unique_ptr<LocalNames> routed_;  // or null
+  std::vector<base::IpPort> cluster_upstreams_;
   std::unique_ptr<Upstream> upstream_;
   std::unique_ptr<CacheKeeper> keeper_;
   QueryWatch watch_;

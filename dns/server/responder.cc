@@ -15,6 +15,7 @@ struct Responder::Held {
   Query query;
   std::array<uint8_t, kNameMax + 4> question;
   std::optional<Name> alias;
+  std::vector<Name> further;         // of the search path, in case nobody has that
   std::shared_ptr<NameChain> chain;  // or null
   bool search;
   Transport transport;
@@ -64,7 +65,10 @@ Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream&
 }
 
 void Responder::count() {
-  if (hooks_.watch && !watch_due_) hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  if (hooks_.watch && !watch_due_) {
+    hooks_.watch->seen({first_name_.data(), first_name_size_}, first_client_, loop_.now());
+    hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  }
   watch_due_ = true;
   for (int t = 0; t < 2; t++)
     if (tally_.queries[t]) queries_[t]->add(tally_.queries[t]);
@@ -79,6 +83,7 @@ void Responder::retire() {
   hooks_.watch = nullptr;
   hooks_.local = nullptr;
   hooks_.rate = nullptr;
+  routed_ = nullptr;
 }
 
 size_t Responder::limit(const Query& q, Transport t) const { return t == Transport::tcp ? kMessageMax : udp_limit(q, udp_payload_max_); }
@@ -131,16 +136,26 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   }
   tally_.queries[size_t(t)]++;
   if (query_->has_cookie) bake(from().ip);
-  if (query_->has_keepalive) query_->has_keepalive = t == Transport::tcp;
-  query_->keepalive_tenths = uint16_t(std::min<int64_t>(hooks_.tcp_idle.count() * 10, UINT16_MAX));
+  if (query_->has_keepalive) {
+    query_->has_keepalive = t == Transport::tcp;
+    query_->keepalive_tenths = uint16_t(std::min<int64_t>(hooks_.tcp_idle.count() * 10, UINT16_MAX));
+  }
   turn_++;
   asked_zone_ = Zone::none;
-  if (hooks_.watch && p == Parsed::ok && std::exchange(watch_due_, false)) hooks_.watch->seen(query_->key(), from().ip, loop_.now());
+  if (watch_due_ && hooks_.watch && p == Parsed::ok) remember_first(from);
   if (hooks_.rate && t == Transport::udp)
     if (auto a = limited(p, from, out)) return *a;
   if (p != Parsed::ok) return own_error(p, t, out);
   if (query_->klass != klass::IN && query_->klass != klass::ANY) return refuse(Rcode::refused, Ede::not_supported, t, out);
   return local(ahead, t, from, out);
+}
+
+// The watch looks at it when the batch has left (count()): its tables are longer than the way of an answer.
+void Responder::remember_first(const Asker& from) {
+  watch_due_ = false;
+  first_client_ = from().ip;
+  first_name_size_ = query_->key().size();
+  std::memcpy(first_name_.data(), query_->key().data(), first_name_size_);
 }
 
 // A source beyond its share. None: it is not.
@@ -161,6 +176,10 @@ Responder::Answered Responder::local(const ZoneIndex::Ahead& ahead, Transport t,
     if (auto a = configured(h, t, from, out)) return *a;
   zone_.respond(*query_, h, out, r);
   asked_zone_ = r.kind == ZoneIndex::Result::Kind::not_ours ? Zone::outside : Zone::cluster;
+  if (routed_ && asked_zone_ == Zone::outside) {
+    routed_->respond(*query_, h, false, out, found_);
+    if (found_.kind == LocalNames::Found::Kind::answered) return asked_zone_ = Zone::cluster, replied(found_.size, found_.rcode);
+  }
   by_search_ = r.rcode == Rcode::nxdomain && hooks_.search_namespace && search(h, from, out);
   if (r.service && hooks_.on_service_query) tell(r.service);
   if (r.kind == ZoneIndex::Result::Kind::answered) return replied(r.size, r.rcode);
@@ -192,12 +211,13 @@ Responder::Answered Responder::follow(const LocalNames::Found& first, const Zone
     if (f.kind == LocalNames::Found::Kind::not_here) {
       zone_.respond(chain->query(), whole, other_, r);
       if (r.service && hooks_.on_service_query) tell(r.service);
-      if (r.kind != ZoneIndex::Result::Kind::answered) {
+      if (r.kind == ZoneIndex::Result::Kind::not_ours && routed_) routed_->respond(chain->query(), whole, false, other_, f);
+      if (r.kind != ZoneIndex::Result::Kind::answered && f.kind != LocalNames::Found::Kind::answered) {
         chain->alias = std::exchange(r.alias, std::nullopt);
         chain_ = std::move(chain);
         return wait(t, from, out);
       }
-      size = r.size;
+      size = f.kind == LocalNames::Found::Kind::answered ? f.size : r.size;
     }
     Rcode rc;
     size = chain->compose(*query_, {other_.data(), size}, h, out, rc);
@@ -263,11 +283,38 @@ void Responder::wait_for(Transport t, Later later) {
   held->chain = std::move(chain_);
   waiting_[waiting_for_]++;
   held->sample = std::exchange(sample_, {});
+  if (by_search_ && !held->chain) {
+    held->further = search_path(*held->alias);
+    held->alias = held->further.front();
+    held->further.erase(held->further.begin());
+  }
+  ask(std::move(held), std::move(later));
+}
+
+// What is left of a pod's search path once the cluster's domains are tried; the name itself comes last.
+std::vector<Name> Responder::search_path(const Name& bare) const {
+  std::vector<Name> out;
+  for (const Name& domain : hooks_.search_domains) {
+    base::ByteVec wire(bare.wire().begin(), bare.wire().end() - 1);  // without the root
+    base::Writer(wire).put(domain.wire());
+    if (auto n = Name::from_wire(wire)) out.push_back(*n);
+  }
+  out.push_back(bare);
+  return out;
+}
+
+// A denial leads on to the next name of the search path; no answer at all does not, as the rest might be about another host.
+void Responder::ask(std::shared_ptr<Held> held, Later later) {
   const auto& alias = held->chain ? held->chain->alias : held->alias;
   Question q = Question::of(held->chain ? held->chain->query() : held->query);
   if (alias) q.name = *alias;
   upstream_.resolve(q, [alive = std::weak_ptr(alive_), held, later = std::move(later)](const Upstream::Outcome& o) {
-    if (auto self = alive.lock()) (*self)->finish(*held, o, later);
+    auto self = alive.lock();
+    if (!self) return;
+    if (held->further.empty() || !o.answer || o.answer->scan.rcode != Rcode::nxdomain) return (*self)->finish(*held, o, later);
+    held->alias = held->further.front();
+    held->further.erase(held->further.begin());
+    (*self)->ask(held, later);
   });
 }
 

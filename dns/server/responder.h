@@ -30,6 +30,7 @@ class Responder {
     CookieSecret cookie_secret{};
     const LocalNames* local = nullptr;  // what the configuration says about names
     RateLimit* rate = nullptr;          // of answers over UDP
+    std::vector<Name> search_domains;   // what pods' search paths have after the cluster's
     std::chrono::seconds tcp_idle{30};  // what clients over TCP are told (RFC 7828)
   };
   Responder(base::Loop&, base::Metrics&, ZoneIndex&, Upstream&, Hooks, size_t udp_payload_max);
@@ -68,7 +69,9 @@ class Responder {
     message_ = messages_[i];
     return answer_parsed(parsed_[i], ahead_[i], Transport::udp, from, out);
   }
-  void count();  // what was answered since the last call: the listeners call it once per batch
+  void count();  // what was answered since the last call: the listeners call it once per batch, when that has left
+  // Names that objects give to what the mesh carries, asked after the cluster's own. Null: none.
+  void set_routed(const LocalNames* n) { routed_ = n; }
   // Another one has taken its place: it only answers what it had asked upstream.
   void retire();
   bool is_waiting() const { return !waiting_.empty(); }
@@ -83,6 +86,8 @@ class Responder {
   std::optional<Answered> configured(const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
   Answered follow(const LocalNames::Found&, const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
   bool search(const ZoneIndex::How&, const Asker&, base::MutByteView out);
+  std::vector<Name> search_path(const Name& bare) const;
+  void ask(std::shared_ptr<Held>, Later);
   Answered forwarded(Transport, const Asker&, base::MutByteView out);
   Answered wait(Transport, const Asker&, base::MutByteView out);
   void done_waiting(const base::IpAddr&);
@@ -94,10 +99,12 @@ class Responder {
   ZoneIndex::How how(const Query&, Transport) const;
   void bake(const base::IpAddr& client);  // the server's part of the cookie
   void tell(uint32_t service);
+  void remember_first(const Asker&);
   void finish(const Held&, const Upstream::Outcome&, const Later&);
 
   base::Loop& loop_;
   ZoneIndex& zone_;
+  const LocalNames* routed_ = nullptr;
   Upstream& upstream_;
   Hooks hooks_;
   size_t udp_payload_max_;
@@ -114,7 +121,10 @@ class Responder {
   Query own_;               // one that came alone
   Query* query_ = &own_;    // the one being answered
   ZoneIndex::Result zone_result_;
-  bool watch_due_ = true;  // the next query is the first of its batch
+  bool watch_due_ = true;  // the next query is the first of its batch; it is kept until count()
+  std::array<char, kNameMax> first_name_;
+  size_t first_name_size_ = 0;
+  base::IpAddr first_client_;
   bool by_search_ = false;  // the alias in it is what the client's search path ends in
   LocalNames::Found found_;
   std::shared_ptr<NameChain> chain_;  // of the query that waits next

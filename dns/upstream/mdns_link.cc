@@ -26,7 +26,8 @@ class MdnsLink final : public ServerLink {
  public:
   MdnsLink(base::Loop& loop, MdnsOptions o)
       : loop_(loop), options_(std::move(o)), timer_(loop.timer([this] { on_timer(); })), buffer_(kRoom) {
-    for (auto& d : options_.devices) ports_.push_back({d, {}, {}, {}, false});
+    for (auto& d : options_.devices)
+      for (auto& group : options_.groups) ports_.push_back({d, group, {}, {}, {}, false});
   }
   ~MdnsLink() override {
     for (auto& [id, a] : std::exchange(asked_, {})) a.done({});
@@ -53,6 +54,7 @@ class MdnsLink final : public ServerLink {
  private:
   struct Port {
     std::string device;
+    IpPort group;
     base::UniqueFd fd;
     std::unique_ptr<base::FdWatch> watch;
     base::Instant looked;
@@ -67,23 +69,26 @@ class MdnsLink final : public ServerLink {
   bool open(Port& p) {
     if (p.missed && loop_.now() - p.looked < kLookAgain) return false;
     p.looked = loop_.now();
-    auto fd = base::udp_socket({options_.group.ip.is_loopback() ? options_.group.ip : base::IpAddr(), 0}, {.device = p.device});
+    const bool v4 = p.group.ip.is_v4();
+    const base::IpAddr any = v4 ? base::IpAddr() : *base::IpAddr::parse("::");
+    auto fd = base::udp_socket({p.group.ip.is_loopback() ? p.group.ip : any, 0}, {.device = p.device});
     if (!fd) {
-      if (!std::exchange(p.missed, true))
+      if (!std::exchange(p.missed, true) && v4)  // a host without IPv6 is none to complain about
         EM_LOG(warn, "dns", "dns.mdnsInterfaces: {}: {}: names of the site are not asked for there until it comes", p.device,
                fd.error().what);
       return false;
     }
     const int far = 255;  // §11
-    ::setsockopt(fd->get(), IPPROTO_IP, IP_MULTICAST_TTL, &far, sizeof far);
+    v4 ? ::setsockopt(fd->get(), IPPROTO_IP, IP_MULTICAST_TTL, &far, sizeof far)
+       : ::setsockopt(fd->get(), IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &far, sizeof far);
     p.missed = false;
     p.fd = std::move(*fd);
-    p.watch = loop_.watch(p.fd.get(), base::kFdRead, [this, &p](base::FdEvents) { on_readable(p.fd.get()); });
+    p.watch = loop_.watch(p.fd.get(), base::kFdRead, [this, &p](base::FdEvents) { on_readable(p); });
     return true;
   }
 
   bool send_by(Port& p, base::ByteView m) {
-    base::SockAddr to(options_.group);
+    base::SockAddr to(p.group);
     for (int i = 0; i < 2; i++) {
       if (!p.fd && !open(p)) return false;
       if (::sendto(p.fd.get(), m.data(), m.size(), 0, to.ptr(), to.len) >= 0) return true;
@@ -94,13 +99,13 @@ class MdnsLink final : public ServerLink {
     return false;
   }
 
-  void on_readable(int fd) {
+  void on_readable(const Port& p) {
     for (int i = 0; i < 64; i++) {
       base::SockAddr from;
-      const ssize_t n = ::recvfrom(fd, buffer_.data(), buffer_.size(), 0, from.ptr(), &from.len);
+      const ssize_t n = ::recvfrom(p.fd.get(), buffer_.data(), buffer_.size(), 0, from.ptr(), &from.len);
       if (n < 0) return;
       const auto who = from.ip_port();
-      if (who && who->port == options_.group.port) on_answer({buffer_.data(), size_t(n)});
+      if (who && who->port == p.group.port) on_answer({buffer_.data(), size_t(n)});
     }
   }
 

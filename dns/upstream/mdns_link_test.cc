@@ -34,7 +34,7 @@ struct MdnsTest : testing::Test {
       ASSERT_EQ(parse_query(heard.back(), q), Parsed::ok);
       if (answer) answer(q, from);
     });
-    link = make_mdns_link(*loop, {.devices = {""}, .group = *base::local_address(host.get()), .within = 150ms});
+    link = make_mdns_link(*loop, {.devices = {""}, .groups = {*base::local_address(host.get())}, .within = 150ms});
   }
   void say(const Query& q, const base::SockAddr& to, const char* name, uint16_t t, const base::IpAddr& ip, uint16_t id, uint32_t ttl = 120,
            bool flush = true) {
@@ -93,6 +93,23 @@ TEST_F(MdnsTest, TheHostThatHasTheNameAnswersAndForTenSecondsAtMost) {
   ASSERT_EQ(parse_query(heard[0], q), Parsed::ok);
   EXPECT_EQ(q.flags, 0);
   EXPECT_FALSE(q.has_opt);
+}
+
+// Over lo with IPv6, where this host has it: the group is a port of ours there.
+TEST_F(MdnsTest, TheHostThatOnlySpeaksIpv6AnswersAsWell) {
+  auto six = base::udp_socket({*base::IpAddr::parse("::1"), 0});
+  if (!six) GTEST_SKIP() << "no IPv6 here";
+  host = std::move(*six);
+  base::ByteVec b(2000);
+  auto heard_six = loop->watch(host.get(), base::kFdRead, [&](base::FdEvents) {
+    base::SockAddr from;
+    const ssize_t n = ::recvfrom(host.get(), b.data(), b.size(), 0, from.ptr(), &from.len);
+    Query q;
+    if (n > 0 && parse_query({b.data(), size_t(n)}, q) == Parsed::ok) say(q, from, "printer.local", type::A, kPrinter, q.id);
+  });
+  link = make_mdns_link(
+      *loop, {.devices = {""}, .groups = {{*base::IpAddr::parse("127.0.0.1"), 1}, *base::local_address(host.get())}, .within = 1500ms});
+  EXPECT_EQ(ask("printer.local", type::A).addresses, std::vector<std::string>{"192.0.2.9"});
 }
 
 TEST_F(MdnsTest, ANameNobodyClaimsHasNoRecords) {

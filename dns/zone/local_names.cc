@@ -82,6 +82,7 @@ base::Result<void> LocalNames::add_host(const LocalHost& h, uint32_t ttl) {
     auto n = lowered(text);
     if (!n) return base::fail(base::Code::invalid, "dns: host name \"{}\" is not a domain name", text);
     EM_TRY(add(*n, h.address.is_v4() ? type::A : type::AAAA, ttl, h.address.bytes(), *n));
+    if (!h.back) continue;
     EM_TRY(add(reverse_name(h.address.bytes()), type::PTR, ttl, n->wire(), reverse_name(h.address.bytes())));
   }
   return {};

@@ -14,6 +14,7 @@ namespace dns {
 struct LocalHost {
   base::IpAddr address;
   std::vector<std::string> names;  // the first is the one the address leads back to
+  bool back = true;                // whether it does
 };
 struct LocalZone {
   std::string name;

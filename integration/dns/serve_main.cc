@@ -126,8 +126,7 @@ class Serve {
       builder_->replace(kind, {all.begin(), all.end()});
     }
     objects_ = Json();
-    for (auto& kind : {Kind::namespace_, Kind::node, Kind::pod, Kind::service, Kind::endpoints, Kind::endpoint_slice, Kind::destination_rule, Kind::mesh_node})
-      builder_->synced(kind);
+    for (size_t k = 0; k < base::kube::kKinds; ++k) builder_->synced(Kind(k));
     builder_->publish_now();
   }
 

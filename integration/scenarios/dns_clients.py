@@ -141,6 +141,10 @@ def dns_autopath(lab, found):
     for name, want in (("shop", {VIP, VIP6}), ("outside", WWW), ("nothing.example.com", set()), ("v4.example.com", V4)):
         got = by_glibc(client, name)
         found.check(got == want, f"{name} along the path: {sorted(got)}, expected {sorted(want)}")
+    node.extra["dns"].update(autopathDomains=["nowhere.example", "example.com"])
+    node.write_config()
+    found.check(node.ctl_ok("reload"), "reload")
+    found.same(lines(client, "dig", "+short", "v4.default.svc.cluster.local"), {"v4.example.com."} | V4, "a name of the second further domain")
     for value, who, limit in (("all", other, "<=2"), ("none", client, ">=8")):
         node.extra["dns"]["autopath"] = value
         node.write_config()
@@ -216,10 +220,89 @@ def dns_mdns(lab, found):
     status = client.run("dig", "scanner.local", "AAAA", check=False).stdout
     found.check("status: NOERROR" in status and "ANSWER: 0" in status, f"a name nobody claims: {status[:300]}")
     found.check(by_glibc(client, "shop") == {VIP, VIP6}, "services beside .local")
+    camera = lab.start("gw", [sys.executable, "-c", RESPONDER6, "camera.local", "fd00::77", "lan"], stdout=subprocess.PIPE, text=True)
+    found.check(camera.stdout.readline().strip() == "ready", "the camera does not start")
+    wait_for("a camera that only speaks IPv6 is found", lambda: by_glibc(client, "camera.local") == {"fd00::77"}, 30, every=0.5)
     node.extra["dns"]["mdnsInterfaces"] = []
     node.write_config()
     found.check(node.ctl_ok("reload"), "reload")
     wait_for("the answer is gone with its ten seconds or at once", lambda: "NXDOMAIN" in client.run("dig", "other.local", check=False).stdout, 15)
+
+
+RESPONDER6 = r"""
+import socket, struct, sys
+name, text, device = sys.argv[1], sys.argv[2], sys.argv[3]
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("::", 5353))
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, "ff02::fb") + struct.pack("@I", socket.if_nametoindex(device)))
+print("ready", flush=True)
+wire = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) + bytes(1)
+while True:
+    q, who = s.recvfrom(9000)
+    if q[12:12 + len(wire)].lower() == wire and struct.unpack(">H", q[12 + len(wire):14 + len(wire)])[0] == 28 and not q[2] & 128:
+        rr = b"\xc0\x0c" + struct.pack(">HHIH", 28, 0x8001, 120, 16) + socket.inet_pton(socket.AF_INET6, text)
+        s.sendto(q[:2] + struct.pack(">5H", 0x8400, 1, 1, 0, 0) + q[12:16 + len(wire)] + rr, who)
+"""
+
+
+INGRESS, CORPORATE = "10.96.0.80", "192.0.2.90"
+ISTIO, GATEWAY_API = "networking.istio.io/v1", "gateway.networking.k8s.io/v1"
+
+
+def kubernetes(api, kind, name, **fields):
+    return {"apiVersion": api, "kind": kind, "metadata": manifests.meta(name, "default"), **fields}
+
+
+def ingress(ip):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": manifests.meta("ingress", "default", {"istio": "ingressgateway",
+            "gateway.networking.k8s.io/gateway-name": "door"}), "spec": {"clusterIP": ip, "ports": [{"port": 80}]}}
+
+
+def routes():
+    return [kubernetes(ISTIO, "ServiceEntry", "db", spec={"hosts": ["db.site.example"], "addresses": [CORPORATE]}),
+            kubernetes(ISTIO, "ServiceEntry", "hijack", spec={"hosts": ["www.example.com", "shop.default.svc.cluster.local"], "addresses": [CORPORATE]}),
+            kubernetes(ISTIO, "Gateway", "edge", spec={"selector": {"istio": "ingressgateway"}, "servers": [{"hosts": ["*"]}]}),
+            kubernetes(ISTIO, "VirtualService", "web", spec={"hosts": ["web.site.example"], "gateways": ["edge"]}),
+            kubernetes(GATEWAY_API, "Gateway", "door", spec={"listeners": [{"name": "a", "port": 80, "protocol": "HTTP"}]}),
+            kubernetes(GATEWAY_API, "HTTPRoute", "cam", spec={"hostnames": ["cam.site.example"], "parentRefs": [{"name": "door"}]})]
+
+
+@scenario("dns-routed", "wrong answers", "=0")
+def dns_routed(lab, found):
+    """Host names of Istio and Gateway API objects under the wanted domain lead a pod to what carries them, follow it and go with it; others,
+    and names of services, stay whose they are. The cluster's own DNS service is the upstream while there is one."""
+    node, client, _ = site(lab, 2, routedDomains=["site.example"], clusterUpstreams="auto")
+    node.apply("routes.yaml", *routes())
+    node.apply("ingress.yaml", ingress(INGRESS))
+    names = {"db.site.example": {CORPORATE}, "web.site.example": {INGRESS}, "cam.site.example": {INGRESS}}
+
+    def ask(name):
+        return lines(client, "dig", "+short", "+tries=1", "+time=3", name)
+
+    wait_for("the names are known", lambda: all(ask(name) == want for name, want in names.items()), 15)
+    for name, want in (("shop.default.svc.cluster.local", {VIP}), ("www.example.com", {"192.0.2.80"})):
+        found.same(ask(name), want, name)
+    node.apply("ingress.yaml", ingress("10.96.0.81"))
+    wait_for("the gateway's service moved", lambda: ask("web.site.example") == ask("cam.site.example") == {"10.96.0.81"}, 15)
+    node.forget("ingress.yaml")
+    wait_for("no gateway, no name", lambda: ask("web.site.example") == set() and ask("db.site.example") == {CORPORATE}, 15)
+
+    def servers():
+        return [s["address"] for s in node.ctl("dns", "upstreams")["servers"]]
+
+    node.extra["dns"]["upstreams"] = []
+    node.write_config()
+    found.check(node.ctl_ok("reload"), "reload")
+    node.apply("dns.yaml", {"apiVersion": "v1", "kind": "Service", "metadata": manifests.meta("kube-dns", "kube-system"),
+                            "spec": {"clusterIP": UPSTREAM, "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}})
+    wait_for("the cluster's DNS is asked", lambda: servers() == [f"{UPSTREAM}:53"] and ask("v4.example.com") == V4, 15)
+    node.apply("dns.yaml", {"apiVersion": "v1", "kind": "Service", "metadata": manifests.meta("rke2-dns", "kube-system", {"k8s-app": "kube-dns"}),
+                            "spec": {"clusterIP": "10.96.0.53", "ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}})
+    wait_for("it has another name and address", lambda: servers() == ["10.96.0.53:53"], 15)
+    node.apply("dns-endpoints.yaml", manifests.endpoints("rke2-dns", [(SERVICE_IP, node.name, "dns")], [{"name": "dns", "targetPort": 53, "protocol": "UDP"}],
+                                                         ns="kube-system"))
+    wait_for("it leads back to this server, which is never asked", lambda: servers() == [] and ask("shop.default.svc.cluster.local") == {VIP}, 15)
 
 
 FLOOD = """
