@@ -46,6 +46,7 @@ MODULES = [
     "tunnel_trust",
     "tunnel_scale",
     "tunnel_keys",
+    "socks5",
 ]
 SCENARIOS = {}
 OPTIONS = {"passes": 0, "shard": (1, 1), "patience": 1}  # of the command line; patience stretches the time a scenario may take
