@@ -30,6 +30,7 @@ MODULES = [
     "meta_tls",
     "relay",
     "nat_matrix",
+    "nat_topo",
     "tcp_fallback",
     "path_mtu",
     "resume",
