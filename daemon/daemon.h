@@ -23,11 +23,13 @@
 #include "dns/server/dns_server.h"
 #include "edgemesh/discovery/discovery.h"
 #include "edgemesh/discovery/exporter.h"
+#include "edgemesh/discovery/node_ports.h"
 #include "edgemesh/health/check_rules.h"
 #include "edgemesh/health/health_monitor.h"
 #include "edgemesh/intercept/closed_host.h"
 #include "edgemesh/intercept/intercept.h"
 #include "edgemesh/proxy/l4_proxy.h"
+#include "edgemesh/proxy/socks_proxy.h"
 #include "edgemesh/proxy/udp_hold.h"
 #include "edgemesh/proxy/udp_relay.h"
 #include "tunnel/data/data_plane.h"
@@ -70,6 +72,14 @@ class Daemon {
   base::Result<void> start_intercept();
   base::Result<void> start_proxy();
   base::Result<void> start_relay();
+  base::Result<void> start_socks5();
+  base::Result<void> reload_socks5();
+  edgemesh::SocksProxy::Ways socks_ways(const edgemesh::SocksTarget&, const base::IpAddr& client);
+  bool is_node(const std::string& name) const;
+  std::optional<std::string> node_at(const base::IpAddr& overlay) const;
+  edgemesh::SocksProxy::Ways node_way(const std::string& node, uint16_t port);
+  base::kube::ServicePtr service_named(std::string_view name) const;
+  edgemesh::SocksProxy::Ways service_ways(const base::IpPort& frontend, const base::IpAddr& client);
   void watch_filters();
   edgemesh::Explanation explain(const base::kube::ObjectName&) const;
   base::Result<void> start_dns();
@@ -89,6 +99,7 @@ class Daemon {
   std::vector<edgemesh::L4Proxy::Choice> choices(const base::IpPort& frontend, base::Proto, const base::IpAddr& client);
   bool routed_off_host(const base::IpAddr&) const;
   std::vector<base::IpAddr> service_ips() const;
+  size_t carried() const;  // connections that end with this process
   StatusView status() const;
   AdminHooks admin_hooks();
   tunnel::Tunnel::Hooks tunnel_hooks();
@@ -119,6 +130,8 @@ class Daemon {
   std::unique_ptr<edgemesh::Intercept> intercept_;
   std::unique_ptr<base::netlink::NetlinkMonitor> links_;
   std::unique_ptr<tunnel::Tunnel> tunnel_;
+  std::unique_ptr<edgemesh::NodePorts> node_ports_;
+  std::unique_ptr<edgemesh::SocksProxy> socks_;
   std::unique_ptr<tunnel::DataPlane> device_;  // the TUN alone, when the tunnel is off
   PodIndex pods_;
   PodSearch pod_search_;

@@ -111,13 +111,14 @@ void Daemon::end_when_idle() {
   store_.forget();
   if (dns_) dns_->stop_reading();
   if (proxy_) proxy_->stop_accepting();
+  if (socks_) socks_->stop_accepting();
   udp_relay_.reset();
   admin_->drain();
-  EM_LOG(info, "daemon", "handover: the successor serves; {} connections of this process may end within {} s", proxy_ ? proxy_->connections() : 0,
+  EM_LOG(info, "daemon", "handover: the successor serves; {} connections of this process may end within {} s", carried(),
          std::chrono::seconds(kEndMax).count());
   const auto soonest = loop_.now() + kEndMin, latest = loop_.now() + kEndMax;
   drain_timer_ = loop_.timer([this, soonest, latest] {
-    const bool busy = proxy_ && proxy_->connections() && loop_.now() < latest;
+    const bool busy = carried() && loop_.now() < latest;
     if (busy || loop_.now() < soonest) return drain_timer_->arm(100ms);
     if (on_handed_over_) on_handed_over_(true);
   });

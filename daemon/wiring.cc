@@ -49,6 +49,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config, std::string c
   if (up) up = d->start_intercept();
   if (up) up = d->start_proxy();
   if (up) up = d->start_relay();
+  if (up) up = d->start_socks5();
   if (up) up = d->start_dns();
   if (up) up = d->start_admin();
   if (!up) {
@@ -228,27 +229,31 @@ StatusView Daemon::status() const {
 Result<void> Daemon::reload() {
   EM_TRY_ASSIGN(DaemonConfig next, base::conf::load_daemon_config(config_path_));
   if (dns_) EM_TRY(dns_->reload(dns_config(next)));
+  EM_TRY(reload_socks5());
   base::set_log_level(next.log_level);
   if (tunnel_) tunnel_->reload_deny_list();
   config_.dns = next.dns;
   follow_optional();
   if (dns_) dns_->set_routed_names(host_names_.list(config_.dns.routed_domains));
   config_.log_level = next.log_level;
-  EM_LOG(info, "daemon", "{}: logLevel, dns and the deny list taken over; other settings take effect at the next start", config_path_);
+  EM_LOG(info, "daemon", "{}: logLevel, dns, the deny list and the users of mesh.socks5 taken over; other settings take effect at the next start", config_path_);
   return {};
 }
+
+size_t Daemon::carried() const { return (proxy_ ? proxy_->connections() : 0) + (socks_ ? socks_->connections() : 0); }
 
 void Daemon::drain(std::function<void()> done) {
   if (handed_over_) return done();  // nothing of the kernel's state is ours any more
   if (drain_timer_) return;
   handover_.reset();
   store_.forget();
-  EM_LOG(info, "daemon", "stopping: {} proxied connections may end within {} s", proxy_ ? proxy_->connections() : 0, kDrainMax.count());
+  EM_LOG(info, "daemon", "stopping: {} proxied connections may end within {} s", carried(), kDrainMax.count());
   if (proxy_) proxy_->stop_accepting();
+  if (socks_) socks_->stop_accepting();
   admin_->drain();
   auto deadline = loop_.now() + kDrainMax;
   drain_timer_ = loop_.timer([this, deadline, done] {
-    if (proxy_ && proxy_->connections() && loop_.now() < deadline) return drain_timer_->arm(50ms);
+    if (carried() && loop_.now() < deadline) return drain_timer_->arm(50ms);
     if (closed_host_) closed_host_->remove();
     if (intercept_) intercept_->remove();
     if (snapshot_) snapshot_->write_now();  // a slow disk holds up the end, but nobody's calls and names

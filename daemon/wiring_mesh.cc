@@ -184,6 +184,9 @@ void Daemon::make_discovery() {
   e.apply = [this](const auto& add, const auto& remove) { return intercept_->apply_exports(add, remove); };
   e.withdraw = [this](const std::string& peer, const tunnel::ExportRequest& r) { tunnel_->withdraw_export(peer, r); };
   exporter_ = std::make_unique<edgemesh::Exporter>(config_.node_name, std::move(e), metrics_);
+  std::vector<edgemesh::Exporter::OpenPort> open;
+  for (const auto& o : config_.mesh.open_ports) open.push_back({o.port, o.nodes});
+  exporter_->set_open_ports(std::move(open));
   if (tunnel_) exporter_->set_overlay(tunnel_->overlay_ips());
 }
 

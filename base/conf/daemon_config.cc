@@ -11,6 +11,7 @@ namespace base::conf {
 namespace {
 
 constexpr size_t kConfigBytesMax = 1 << 20;
+constexpr size_t kOpenPortsMax = 64;
 constexpr size_t kHealthChecksMax = 64;  // rules; each is tried on each service that changes
 
 std::string host_name() {
@@ -30,6 +31,7 @@ class CrossCheck {
     EM_TRY(source());
     EM_TRY(overlay());
     EM_TRY(health_checks());
+    EM_TRY(socks5());
     EM_TRY(stub_domains());
     EM_TRY(zones());
     return tunnel();
@@ -100,6 +102,15 @@ class CrossCheck {
            {std::pair("path", !k.path.empty()), std::pair("host", !k.host.empty()), std::pair("status", !k.status.empty())})
         if (given) return wrong(key, "is for checks of type: http");
     }
+    return {};
+  }
+
+  Result<void> socks5() const {
+    const auto& m = c_.mesh;
+    if (m.socks5.enabled && !(m.enabled && c_.tunnel.enabled))
+      return at({"mesh", "socks5", "enabled"}, "needs mesh.enabled and tunnel.enabled: other nodes are reached through the tunnel");
+    if (m.open_ports.size() > kOpenPortsMax)
+      return at({"mesh", "openPorts"}, fmt::format("{} entries are more than {}", m.open_ports.size(), kOpenPortsMax));
     return {};
   }
 

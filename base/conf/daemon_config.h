@@ -62,6 +62,22 @@ struct HealthConfig {
   std::vector<HealthCheckConfig> checks;
 };
 
+struct Socks5Config {
+  bool enabled = false;
+  std::string address;  // empty: mesh.serviceIP
+  uint16_t port = 10800;
+  std::string users;    // file; empty: nobody has to log in
+  bool services = true;
+  uint32_t connections_max = 1024;
+  Duration connect_timeout = std::chrono::seconds(10);
+  Duration idle_timeout = std::chrono::hours(24);
+};
+
+struct OpenPortConfig {
+  uint16_t port = 0;
+  std::vector<std::string> nodes;  // empty: all
+};
+
 struct MeshConfig {
   bool enabled = true;
   bool intercept = true;
@@ -75,6 +91,8 @@ struct MeshConfig {
   std::vector<std::string> exclude_services = {"default/kubernetes", "kube-system/kube-dns", "kube-system/coredns"};
   std::vector<Cidr> service_cidrs;
   ProxyConfig proxy;
+  Socks5Config socks5;
+  std::vector<OpenPortConfig> open_ports;
   HealthConfig health;
 };
 

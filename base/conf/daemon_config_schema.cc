@@ -86,6 +86,33 @@ Schema<ProxyConfig> proxy_schema() {
       .field("idleTimeout", &ProxyConfig::idle_timeout, "close a connection that is silent for so long", {.min = kSecond});
 }
 
+std::string optional_address_trouble(const std::string& s) { return s.empty() || IpAddr::parse(s) ? "" : "is not an IP address"; }
+
+Schema<Socks5Config> socks5_schema() {
+  return Schema<Socks5Config>("A SOCKS5 proxy for this host and its pods: nodes of the mesh by name, as for ssh, and services")
+      .field("enabled", &Socks5Config::enabled, "whether it is served; needs tunnel.enabled")
+      .field("address", &Socks5Config::address, "where it listens. Empty: mesh.serviceIP, which only this host and its pods reach",
+             checked(optional_address_trouble))
+      .field("port", &Socks5Config::port, "TCP port", kPort)
+      .field("users", &Socks5Config::users,
+             "file of lines name:password, readable by root only, read again at SIGHUP. Empty: nobody has to log in",
+             checked(absolute_path_trouble))
+      .field("services", &Socks5Config::services, "whether names and addresses of services are reached too, not nodes alone")
+      .field("connectionsMax", &Socks5Config::connections_max, "connections at once; more are refused", {.min = 1, .max = 1 << 16})
+      .field("connectTimeout", &Socks5Config::connect_timeout, "how long a client waits for its connection at most",
+             {.min = kSecond / 10, .max = 600 * kSecond})
+      .field("idleTimeout", &Socks5Config::idle_timeout, "close a connection that is silent for so long", {.min = kSecond});
+}
+
+Schema<OpenPortConfig> open_port_schema() {
+  return Schema<OpenPortConfig>(
+             "TCP ports of this node itself that other nodes reach by its name (their mesh.socks5). What is not listed is closed")
+      .field("port", &OpenPortConfig::port, "the port, such as 22; its server must listen on all addresses", kPort)
+      .required()
+      .field("nodes", &OpenPortConfig::nodes, "names of the nodes it is open to. Empty: to every node of the mesh",
+             checked(dns_label_trouble));
+}
+
 std::string label_trouble(const std::string& s) {
   const size_t equal = s.find('=');
   return equal != std::string::npos && equal > 0 ? "" : "is not <key>=<value>";
@@ -184,6 +211,8 @@ Schema<MeshConfig> mesh_schema() {
       .field("serviceCIDRs", &MeshConfig::service_cidrs,
              "ranges of cluster addresses; unused addresses in them are refused at once instead of leaking to the default route")
       .group("proxy", &MeshConfig::proxy, proxy_schema())
+      .group("socks5", &MeshConfig::socks5, socks5_schema())
+      .list("openPorts", &MeshConfig::open_ports, open_port_schema())
       .group("health", &MeshConfig::health, health_schema());
 }
 

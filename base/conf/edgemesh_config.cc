@@ -10,6 +10,7 @@ namespace base::conf {
 namespace {
 
 constexpr std::string_view kGroupSuffix = ".edgemesh.config.kubeedge.io/";
+constexpr uint16_t kSshPort = 22;
 constexpr std::string_view kFoundOut = "it is found out here, as there";
 
 bool is_ip(const std::string& s) { return IpAddr::parse(s).has_value(); }
@@ -153,6 +154,7 @@ class Mapping {
     s.finish();
     c_.mesh.enabled = proxy || c_.dns.enabled || c_.tunnel.enabled;  // the device and the DNS address are the mesh's
     c_.mesh.intercept = proxy;
+    socks5(proxy);
   }
 
   void dns(GoSection s) {
@@ -190,10 +192,31 @@ class Mapping {
       else if (mode != "FilterIfLabelExists" && enabled)
         s.fail("serviceFilterMode", fmt::format("\"{}\" is not one of FilterIfLabelExists, FilterIfLabelDoesNotExists", mode));
     }
-    s.ignore({"socks5Proxy"}, "there is no SOCKS5 proxy; the tunnel is an IP network: ssh to the node's overlay address");
+    socks5(s.sub("socks5Proxy"));
     s.ignore({"loadBalancer"}, "hashing is done in the kernel and needs no sizes");
     s.finish();
     return enabled;
+  }
+
+  void socks5(GoSection s) {
+    auto& p = c_.mesh.socks5;
+    s.read("enable", p.enabled);
+    port(s, "listenPort", p.port);
+    s.ignore({"nodeName", "namespace"}, kFoundOut);
+    s.finish();
+    socks_mark_ = s.mark("enable");
+    socks_path_ = s.path("enable");
+  }
+
+  // There every node lets every other one reach any port of it while the proxy is on. Here it is what their guide does with it: ssh.
+  void socks5(bool proxy) {
+    auto& p = c_.mesh.socks5;
+    if (!p.enabled) return;
+    p.enabled = c_.tunnel.enabled && proxy;
+    if (!p.enabled) return file_.note(socks_mark_, socks_path_, "has no effect without edgeProxy.enable and edgeTunnel.enable");
+    c_.mesh.open_ports = {{kSshPort, {}}};
+    file_.note(socks_mark_, socks_path_,
+               "opens port 22 of this node to the nodes of the mesh, and no other port: mesh.openPorts of a configuration of edgemeshd's own form");
   }
 
   void cni(GoSection s) {
@@ -312,6 +335,8 @@ class Mapping {
   const EdgeMeshEnvironment& env_;
   const Value& root_;
   GoFile file_;
+  Mark socks_mark_{};
+  std::string socks_path_;
   EdgeMeshKind kind_ = EdgeMeshKind::agent;
   DaemonConfig c_;
 };
@@ -366,7 +391,7 @@ std::string print_edgemesh_config(EdgeMeshKind kind, bool minimal) {
     out += "  edgeDNS:\n    enable: false                 # true where no cluster is around the pod\n";
     if (!minimal) out += "    listenPort: 53\n    cacheDNS:\n      enable: false\n      upstreamServers: []\n";
     out += "  edgeProxy:\n    enable: false\n";
-    if (!minimal) out += "    serviceFilterMode: FilterIfLabelExists\n";
+    if (!minimal) out += "    serviceFilterMode: FilterIfLabelExists\n    socks5Proxy:\n      enable: false\n      listenPort: 10800\n";
   }
   out += "  edgeTunnel:\n    enable: false\n    relayNodes: []                # - nodeName: relay-1\n"
          "                                  #   advertiseAddress: [192.0.2.7]\n";

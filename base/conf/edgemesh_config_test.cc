@@ -61,6 +61,11 @@ TEST(EdgeMeshConfig, EveryAgentFieldIsMappedOrNamed) {
   EXPECT_TRUE(std::count(c.tunnel.interfaces.exclude.begin(), c.tunnel.interfaces.exclude.end(), "vxlan*"));
   EXPECT_EQ(c.dns.cluster_upstreams, DnsClusterUpstreams::auto_);  // autoDetect
   EXPECT_EQ(c.admin.address.str(), "0.0.0.0:9998");
+  EXPECT_TRUE(c.mesh.socks5.enabled);
+  EXPECT_EQ(c.mesh.socks5.port, 10800);
+  ASSERT_EQ(c.mesh.open_ports.size(), 1u);
+  EXPECT_EQ(c.mesh.open_ports[0].port, 22);
+  EXPECT_TRUE(c.mesh.open_ports[0].nodes.empty());
   EXPECT_EQ(c.source.meta_server.server, "https://127.0.0.1:10551");
   EXPECT_EQ(c.source.meta_server.cert, "/etc/edgemesh/metaserver/edge.crt");
   for (const char* path : {"kubeAPIConfig.contentType",
@@ -73,7 +78,9 @@ TEST(EdgeMeshConfig, EveryAgentFieldIsMappedOrNamed) {
                            "modules.edgeDNS.listenInterface",
                            "modules.edgeDNS.cacheDNS.cacheTTL",
                            "modules.edgeProxy.listenInterface",
-                           "modules.edgeProxy.socks5Proxy",
+                           "modules.edgeProxy.socks5Proxy.enable",
+                           "modules.edgeProxy.socks5Proxy.nodeName",
+                           "modules.edgeProxy.socks5Proxy.namespace",
                            "modules.edgeProxy.loadBalancer",
                            "modules.edgeTunnel.mode",
                            "modules.edgeTunnel.nodeName",
@@ -92,6 +99,13 @@ TEST(EdgeMeshConfig, EveryAgentFieldIsMappedOrNamed) {
     EXPECT_EQ(notes_about(c, path), 1u) << path;
   EXPECT_EQ(notes_about(c, "modules.edgeDNS.cacheDNS.upstreamServers"), 1u);  // the bad one of its list
   for (const std::string& n : c.notes) EXPECT_EQ(n.find("is not a key"), std::string::npos) << n;
+}
+
+TEST(EdgeMeshConfig, TheSocksProxyNeedsAProxyAndATunnelAndSaysSo) {
+  const DaemonConfig c = must(kHead + "modules:\n  edgeProxy:\n    enable: true\n    socks5Proxy: {enable: true, listenPort: 1080}\n");
+  EXPECT_FALSE(c.mesh.socks5.enabled);
+  EXPECT_TRUE(c.mesh.open_ports.empty());
+  EXPECT_EQ(notes_about(c, "modules.edgeProxy.socks5Proxy.enable"), 1u);
 }
 
 TEST(EdgeMeshConfig, EveryGatewayFieldIsMappedOrNamed) {

@@ -4,6 +4,7 @@
 
 #include "base/core/limits.h"
 #include "base/core/log.h"
+#include "edgemesh/discovery/node_ports.h"
 
 namespace edgemesh {
 
@@ -41,6 +42,21 @@ bool Exporter::has_endpoint(const ExportRequest& r) const {
   return false;
 }
 
+bool Exporter::is_open(const std::string& node, uint16_t port) const {
+  return std::any_of(open_ports_.begin(), open_ports_.end(), [&](const OpenPort& o) {
+    return o.port == port && (o.nodes.empty() || std::count(o.nodes.begin(), o.nodes.end(), node));
+  });
+}
+
+Result<void> Exporter::may_have(const std::string& peer, const ExportRequest& r) const {
+  if (r.service != kNodePortService) {
+    if (has_endpoint(r)) return {};
+    return base::fail(Code::not_found, "service {} has no endpoint {} on node {}", r.service, r.endpoint.str(), own_node_);
+  }
+  if (r.proto == Proto::tcp && is_open(peer, r.endpoint.port)) return {};
+  return base::fail(Code::denied, "port {} of node {} is not open to node {} (mesh.openPorts there)", r.endpoint.port, own_node_, peer);
+}
+
 Result<ExportGrant> Exporter::on_request(const std::string& peer, const std::vector<IpAddr>& peer_overlay, const ExportRequest& r) {
   auto refuse = [&](Code code, std::string why) {
     refused_.add();
@@ -52,11 +68,13 @@ Result<ExportGrant> Exporter::on_request(const std::string& peer, const std::vec
   auto its = std::find_if(peer_overlay.begin(), peer_overlay.end(), same_family);
   if (own == own_overlay_.end() || its == peer_overlay.end()) return refuse(Code::unsupported, "no overlay address of that family at both ends");
   if (auto have = exports_.find({peer, r}); have != exports_.end()) return ExportGrant{IpPort{*own, have->second.port}};
-  if (!has_endpoint(r)) return refuse(Code::not_found, fmt::format("service {} has no endpoint {} on node {}", r.service, r.endpoint.str(), own_node_));
+  if (auto may = may_have(peer, r); !may) return refuse(may.error().code, may.error().what);
   auto of_peer = std::count_if(exports_.begin(), exports_.end(), [&](const auto& e) { return e.first.first == peer; });
   if (size_t(of_peer) >= base::limits::kExportsPerPeerMax) return refuse(Code::limit, "too many exports for this peer");
 
-  ExportRule rule{*its, r.proto, port_for(r.proto, r.endpoint), r.endpoint};
+  // A port of the node itself: a server there that listens on all addresses has our overlay address too, one on loopback alone has not.
+  const IpPort target{r.service == kNodePortService ? *own : r.endpoint.ip, r.endpoint.port};
+  ExportRule rule{*its, r.proto, port_for(r.proto, target), target};
   bool shared = std::any_of(exports_.begin(), exports_.end(), [&](const auto& e) { return e.second == rule; });
   if (!shared)
     if (auto ok = hooks_.apply({in_kernel(rule)}, {}); !ok) {

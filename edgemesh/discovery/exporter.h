@@ -24,6 +24,13 @@ class Exporter {
   Exporter(std::string own_node, Hooks, base::Metrics&);
 
   void set_overlay(std::vector<base::IpAddr> own) { own_overlay_ = std::move(own); }
+  // TCP ports of this node itself that peers may ask for by number (NodePorts, SOCKS5). What is not listed is closed.
+  struct OpenPort {
+    uint16_t port = 0;
+    std::vector<std::string> nodes;  // for these alone; empty: for every node of the mesh
+  };
+  void set_open_ports(std::vector<OpenPort> ports) { open_ports_ = std::move(ports); }
+  bool is_open(const std::string& node, uint16_t port) const;
   void set_table(const base::kube::ServiceTablePtr&, const base::kube::ServiceDiff&);
   // The same request again gives the same answer. Errors are sent to the peer: they say what, not more than it may know.
   base::Result<tunnel::ExportGrant> on_request(const std::string& peer, const std::vector<base::IpAddr>& peer_overlay,
@@ -38,6 +45,7 @@ class Exporter {
  private:
   using Key = std::pair<std::string, tunnel::ExportRequest>;
   bool has_endpoint(const tunnel::ExportRequest&) const;
+  base::Result<void> may_have(const std::string& peer, const tunnel::ExportRequest&) const;
   ExportRule in_kernel(ExportRule) const;
   uint16_t port_for(base::Proto, const base::IpPort& target);
   void close(std::map<Key, ExportRule>::iterator);
@@ -47,6 +55,7 @@ class Exporter {
   Hooks hooks_;
   std::vector<base::IpAddr> own_overlay_;
   std::vector<base::IpPort> carriers_;
+  std::vector<OpenPort> open_ports_;
   base::kube::ServiceTablePtr table_;
   std::map<Key, ExportRule> exports_;
   std::map<std::pair<base::Proto, base::IpPort>, uint16_t> ports_;            // target -> port, while exported

@@ -265,5 +265,36 @@ TEST(Exporter, OnAClosedHostTheDaemonCarriesOldAndNewExports) {
   EXPECT_TRUE(w.open.empty());
 }
 
+TEST(Exporter, PortsOfTheNodeItselfAreClosedUnlessListedForThatPeer) {
+  World w;
+  w.tell({{}, {}, false, false});
+  auto port = [](uint16_t p, Proto proto = Proto::tcp) { return ExportRequest{"@node", proto, {IpAddr(), p}}; };
+  auto refused = w.ask(port(22));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::denied);
+  EXPECT_NE(refused.error().what.find("mesh.openPorts"), std::string::npos) << refused.error().what;
+
+  w.exporter.set_open_ports({{22, {}}, {80, {"c"}}});
+  auto grant = w.ask(port(22));
+  ASSERT_TRUE(grant) << grant.error().what;
+  EXPECT_EQ(grant->at.ip, ip("100.64.0.2"));
+  ASSERT_EQ(w.open.size(), 1u);
+  EXPECT_EQ(*w.open.begin(), (ExportRule{ip("100.64.0.1"), Proto::tcp, grant->at.port, {ip("100.64.0.2"), 22}}));
+  EXPECT_FALSE(w.ask(port(80)));
+  EXPECT_TRUE(w.ask(port(80), "c"));
+  EXPECT_FALSE(w.ask(port(22, Proto::udp)));
+  EXPECT_FALSE(w.ask(port(2222)));
+
+  w.exporter.on_released("a", port(22));
+  w.exporter.on_released("c", port(80));
+  EXPECT_TRUE(w.open.empty());
+}
+
+TEST(Exporter, NoObjectOpensAPortOfTheNodeAndTheNamesDoNotMeet) {
+  World w;
+  w.put("web", {at("100.64.0.2", "b", 22)});
+  EXPECT_FALSE(w.ask({"@node", Proto::tcp, *IpPort::parse("100.64.0.2:22")}));
+}
+
 }  // namespace
 }  // namespace edgemesh

@@ -22,6 +22,7 @@ POOL = 2048  # a rootless nft may not send more in one message
 UDP_TIMEOUT, TCP_TIMEOUT = 120, 7440
 L4 = "meta l4proto { tcp, udp }"
 OUT, IN = 'iifname "lan" oifname "wan"', 'iifname "wan"'
+BACK = 'iifname "lan" oifname "lan" ct status dnat'
 
 
 def chain(name, hook, priority, rules, policy="accept", kind="filter"):
@@ -46,17 +47,25 @@ def tables_of_ports(o):
            f" map eimd {{ type inet_proto . ipv4_addr . inet_service . ipv4_addr : mark; {lasting} }}\n",
            f" map rev {{ type inet_proto . inet_service : ipv4_addr . inet_service; {learned} }}\n",
            f" map adf {{ type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; {learned} }}\n",
+           " map pmp { type inet_proto . inet_service : ipv4_addr . inet_service; flags timeout; }\n",
            " set udpblk { type inet_service; flags interval; }\n"]
     if o["map"] in ("eim", "adm", "edm-seq"):
         out.append(" map pool { type mark : inet_service; elements = { " + ", ".join(f"{i} : {p}" for i, p in enumerate(ports)) + " } }\n")
     return out
 
 
+def turns_back(o):
+    """Whether hosts behind the box reach each other by its outside address (hairpin); only endpoint-independent mappings can."""
+    return o["hairpin"] and o["map"].startswith("eim")
+
+
 def choose_port(o):
     """Before translation: pick the external port, refreshed by every outbound packet."""
+    ways = [OUT] + ([BACK] if turns_back(o) else [])
     return {
-        "eim": [f"{OUT} {L4} update @eim {{ meta l4proto . ip saddr . th sport : numgen random mod {POOL} }}",
-                f"{OUT} {L4} meta mark set meta l4proto . ip saddr . th sport map @eim"],
+        "eim": [rule for way in ways for rule in (
+            f"{way} {L4} update @eim {{ meta l4proto . ip saddr . th sport : numgen random mod {POOL} }}",
+            f"{way} {L4} meta mark set meta l4proto . ip saddr . th sport map @eim")],
         "adm": [f"{OUT} {L4} update @eimd {{ meta l4proto . ip saddr . th sport . ip daddr : numgen random mod {POOL} }}",
                 f"{OUT} {L4} meta mark set meta l4proto . ip saddr . th sport . ip daddr map @eimd"],
         "edm-seq": [f"{OUT} {L4} ct state new meta mark set numgen inc mod {POOL}"],
@@ -69,8 +78,9 @@ def translate(o, pub):
     by_proto = {"edm": f"snat ip to {pub}:1024-65535 fully-random"}
     if o["map"] in ("eim", "adm", "edm-seq"):
         by_proto["edm"] = f"snat ip to {pub} : meta mark map @pool"
-    rules = [f'oifname "wan" meta l4proto {p} {by_proto["edm"]}' for p in ("udp", "tcp")] if o["map"] != "eim-kernel" else []
-    return rules + [f'oifname "wan" snat ip to {pub}']
+    ways = ['oifname "wan"'] + (['oifname "lan" ct status dnat'] if turns_back(o) else [])
+    rules = [f'{way} meta l4proto {p} {by_proto["edm"]}' for way in ways for p in ("udp", "tcp")] if o["map"] != "eim-kernel" else []
+    return rules + [f"{way} snat ip to {pub}" for way in ways]
 
 
 def learn_back(o):
@@ -82,33 +92,44 @@ def learn_back(o):
         inner = f"ct {direction} ip saddr . ct {direction} proto-src"
         rules += [f'oifname "wan" {L4} ct direction {direction} update @rev {{ meta l4proto . th sport : {inner} }}',
                   f'oifname "wan" {L4} ct direction {direction} update @adf {{ meta l4proto . ip daddr . th sport : {inner} }}']
+    if turns_back(o):
+        inner = "ct original ip saddr . ct original proto-src"
+        rules.append(f'oifname "lan" ct status dnat {L4} ct direction original update @rev {{ meta l4proto . th sport : {inner} }}')
     return rules
 
 
 def admit(o, pub):
-    """Unsolicited inbound packets, by filtering class."""
-    if not o["map"].startswith("eim") or o["filt"] not in ("eif", "adf"):
-        return []
-    key = {"eif": "meta l4proto . {p} dport map @rev", "adf": "meta l4proto . ip saddr . {p} dport map @adf"}[o["filt"]]
-    return [f'{IN} ip daddr {pub} meta l4proto {p} dnat ip to {key.format(p=p)}' for p in ("udp", "tcp")]
+    """Unsolicited inbound packets: forwarded ports (pmp), then by filtering class; and what comes back to the box from inside."""
+    key = {"eif": "meta l4proto . {p} dport map @rev", "adf": "meta l4proto . ip saddr . {p} dport map @adf"}.get(o["filt"])
+    rules = []
+    for p in ("udp", "tcp"):
+        if o.get("pmp"):
+            rules.append(f"{IN} ip daddr {pub} meta l4proto {p} dnat ip to meta l4proto . {p} dport map @pmp")
+        if key and o["map"].startswith("eim"):
+            rules.append(f"{IN} ip daddr {pub} meta l4proto {p} dnat ip to {key.format(p=p)}")
+        if turns_back(o):
+            rules.append(f'iifname "lan" ip daddr {pub} meta l4proto {p} dnat ip to meta l4proto . {p} dport map @rev')
+    return rules
 
 
 def forward(o):
     return [
+        "icmp type destination-unreachable icmp code frag-needed drop" if o.get("noptb") else "",
         f"{OUT} meta l4proto udp drop" if o.get("udp") == "drop" else "",
         f'{OUT} tcp dport != {{ {o["tcp"]} }} reject with icmp type admin-prohibited' if o.get("tcp") else "",
         'iifname "lan" udp dport @udpblk drop',
         "ct state established,related accept",
         f"{OUT} accept",
         f'{IN} oifname "lan" accept' if o["filt"] == "none" else "",
-        f'{IN} oifname "lan" ct status dnat accept' if o["filt"] in ("eif", "adf") else "",
+        f'{IN} oifname "lan" ct status dnat accept' if o["filt"] in ("eif", "adf") or o.get("pmp") else "",
+        f"{BACK} accept" if turns_back(o) else "",
     ]
 
 
 def options(profile, **more):
     if profile not in PROFILES:
         raise SystemExit(f"no NAT profile {profile}; there are {', '.join(PROFILES)}")
-    return {"udp_timeout": UDP_TIMEOUT, "tcp_timeout": TCP_TIMEOUT, **PROFILES[profile], **more}
+    return {"udp_timeout": UDP_TIMEOUT, "tcp_timeout": TCP_TIMEOUT, "hairpin": 0, **PROFILES[profile], **more}
 
 
 def ruleset(o, pub):

@@ -36,13 +36,17 @@ def nat_box(lab, ns, profile="port", lan="192.168.1.1/24", **impair):
     """A box with a bridge `lan` inside and `wan` outside; -> its public address."""
     lab.ns(ns, forwarding=True)
     public = leg(lab, ns, **impair)
+    box_rules(lab, ns, nat.options(profile), public, lan)
+    return public
+
+
+def box_rules(lab, ns, options, public, lan):
+    """Makes a namespace with interface wan a NAT box."""
     lab.ip(ns, "link add lan type bridge", "link set lan up", f"addr add {lan} dev lan")
-    options = nat.options(profile)
     lab.sysctl(ns, {f"bridge/bridge-nf-call-{t}": 0 for t in ("iptables", "ip6tables", "arptables")}, missing_ok=True)
     lab.nft(ns, nat.ruleset(options, public))
     t = options["udp_timeout"]
     lab.sysctl(ns, {"netfilter/nf_conntrack_udp_timeout": t, "netfilter/nf_conntrack_udp_timeout_stream": t}, missing_ok=True)
-    return public
 
 
 def host(lab, ns, switch, address, gateway=None, dev="eth0", **kw):

@@ -160,7 +160,7 @@ def c21(lab, found):
     m.run("edgemeshctl ca init --dir ca --trust-domain c21.example && edgemeshctl ca issue --dir ca edge-1 --role relay --out /etc/edgemeshd/pki")
     m.run("mkdir -p /etc/edgemesh && head -c 32 /dev/urandom | base64 > /etc/edgemesh/psk && chmod 600 /etc/edgemesh/psk")
     agent = {**HEAD, "commonConfig": {"bridgeDeviceName": "edgemesh7", "bridgeDeviceIP": "169.254.96.17"},
-             "modules": {"edgeProxy": {"enable": True, "socks5Proxy": {"enable": True}},
+             "modules": {"edgeProxy": {"enable": True, "socks5Proxy": {"enable": True, "nodeName": "edge-1"}},
                          "edgeTunnel": {"enable": True, "listenPort": 20106, "transport": "ws", "NoSuchKey": 1,
                                         "relayNodes": [{"nodeName": "edge-1", "advertiseAddress": ["192.168.1.10"]}],
                                         "tunnelLimitConfig": {"TunnelPeerBaseStreamIn": 1024},
@@ -176,7 +176,7 @@ def c21(lab, found):
 def agent_file(m, found, check):
     log = edgemesh_start(m, "/etc/edgemesh/agent.yaml", "--v=4 --logtostderr --config-file", "NODE_NAME=edge-1 NAMESPACE=kubeedge")
     found.check("--logtostderr: has no effect" in log, f"a flag without effect is not named: {log[-600:]}")
-    for setting in ("socks5Proxy", "edgeTunnel.transport", "edgeTunnel.NoSuchKey", "edgeTunnel.tunnelLimitConfig"):
+    for setting in ("socks5Proxy.nodeName", "edgeTunnel.transport", "edgeTunnel.NoSuchKey", "edgeTunnel.tunnelLimitConfig"):
         for where, text in (("config check", check), ("the log", log)):
             found.same(len(re.findall(re.escape(setting) + ": .*no effect", text)), 1, f"lines about {setting} in {where}")
     status = json.loads(m.run("edgemeshctl status -o json"))
@@ -184,7 +184,7 @@ def agent_file(m, found, check):
     found.same(status["node"], "edge-1", "node")
     found.check("169.254.96.17" in m.run("ip addr show dev edgemesh7"), "the device has the address of the file")
     sockets = m.run("ss -Hlnu; ss -Hlnt")
-    for at in ("169.254.96.17:53 ", ":20106 ", ":20107 ", ":9999 "):
+    for at in ("169.254.96.17:53 ", "169.254.96.17:10800 ", ":20106 ", ":20107 ", ":9999 "):
         found.check(at in sockets, f"nothing listens on {at}: {sockets}")
     found.check("edgemeshd_" in m.run("curl -sS http://192.168.1.10:9999/metrics"), "metrics on all addresses")
     found.check("REFUSED" not in m.run("dig +time=2 +tries=1 @169.254.96.17 kubernetes.default.svc.cluster.local", check=False), "DNS answers")

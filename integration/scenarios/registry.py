@@ -31,6 +31,7 @@ MODULES = [
     "meta_tls",
     "relay",
     "nat_matrix",
+    "nat_topo",
     "tcp_fallback",
     "path_mtu",
     "resume",
@@ -47,6 +48,7 @@ MODULES = [
     "tunnel_trust",
     "tunnel_scale",
     "tunnel_keys",
+    "socks5",
 ]
 SCENARIOS = {}
 OPTIONS = {"passes": 0, "shard": (1, 1), "patience": 1}  # of the command line; patience stretches the time a scenario may take

@@ -9,7 +9,8 @@ using namespace std::chrono_literals;
 constexpr base::Duration kHopeless = 1s;  // after the last CHECK
 
 base::Duration answer_wait(const Path& p) { return p.rtt.count() ? std::clamp<base::Duration>(2 * p.rtt, 200ms, 600ms) : base::Duration(400ms); }
-base::Duration keepalive(const Path& p) { return p.addr.is_relay() ? kKeepaliveRelay : kKeepaliveDirect; }
+constexpr base::Duration kFirstSilence = 1s;
+constexpr base::Duration kFatalKept = 1h;  // the NAT may be another by then
 base::Duration unproved_wait(const Path& p) { return std::min<base::Duration>(50ms * (1 << std::min(p.tries, 7)), 5s); }
 
 int rank(const PathAddr& a) { return !a.is_relay() ? 0 : !a.is_carried() ? 1 : 2; }
@@ -20,6 +21,19 @@ bool is_better(const Path& a, const Path& than) {
 }
 
 }  // namespace
+
+base::Duration BindingLife::interval(base::Instant now) const {
+  base::Duration next = std::min(std::max<base::Duration>(kFirstSilence, 2 * proved_), max_);
+  return fatal_ && now - fatal_at_ < kFatalKept ? std::min(next, std::max<base::Duration>(*fatal_ / 2, kFirstSilence)) : next;
+}
+
+// A silence that was borne before says nothing: the path ended for another reason.
+void BindingLife::died(base::Duration silence, base::Instant now) {
+  if (silence <= proved_ + proved_ / 8 || silence < kFirstSilence) return;
+  bool known = fatal_ && now - fatal_at_ < kFatalKept;
+  fatal_ = known ? std::min(*fatal_, silence) : silence;
+  fatal_at_ = now;
+}
 
 const char* to_string(PathKind k) {
   static constexpr const char* kNames[] = {"host", "srflx", "prflx", "advertised", "relay"};
@@ -75,8 +89,15 @@ std::vector<Path*> PathSet::tick(base::Instant now) {
 
 void PathSet::on_due(Path& p, base::Instant now) {
   bool proved = p.state == PathState::valid || p.state == PathState::suspect;
-  if (proved && !p.awaited.empty() && now - p.last_check >= answer_wait(p)) on_miss(p, now);
+  if (proved && !p.awaited.empty() && now - p.last_check >= answer_wait(p)) return on_miss(p, now);
+  if (!proved || !p.awaited.empty() || !p.is_keepalive) return;
+  // Whatever crossed it meanwhile kept it alive; but it is looked at itself every so often.
+  base::Instant next =
+      std::min(p.last_used + life_of(p).interval(now), p.last_ack + (p.addr.is_relay() ? kKeepaliveRelay : kKeepaliveDirect));
+  if (next > now) p.due = next;
 }
+
+void PathSet::used(Path& p, base::Instant when) { p.last_used = std::max(p.last_used, when); }
 
 void PathSet::on_miss(Path& p, base::Instant now) {
   if (++p.misses < kMissesDead) {
@@ -85,6 +106,7 @@ void PathSet::on_miss(Path& p, base::Instant now) {
     return;
   }
   p.state = PathState::dead;
+  life_of(p).died(p.silence, now);
   p.awaited.clear();
   p.tries = 0;
   p.due = p.addr.is_relay() ? std::optional(now + 1s) : std::nullopt;
@@ -92,6 +114,9 @@ void PathSet::on_miss(Path& p, base::Instant now) {
 
 uint64_t PathSet::sent(Path& p, base::Instant now) {
   uint64_t txid = rng_.u64() | 1;
+  if (p.awaited.empty()) p.silence = p.last_used == base::Instant{} ? base::Duration{0} : now - p.last_used;
+  p.is_keepalive = false;
+  p.last_used = now;
   p.awaited.push_back({txid, now});
   if (p.awaited.size() > 8) p.awaited.pop_front();
   p.last_check = now;
@@ -116,12 +141,15 @@ Path* PathSet::on_ack(uint64_t txid, base::Instant now) {
     base::Duration sample = now - it->at;
     p.last_rtt = sample;
     p.rtt = p.rtt.count() ? (p.rtt * 7 + sample) / 8 : sample;
+    if (p.state == PathState::valid && p.misses == 0) life_of(p).survived(p.silence);
+    used(p, now);
     bool spare = is_spare(p);
     p.state = spare ? PathState::dead : PathState::valid;
     p.misses = p.tries = 0;
     p.last_ack = now;
     p.awaited.clear();
-    p.due = spare ? std::nullopt : std::optional(now + keepalive(p));
+    p.is_keepalive = !spare;
+    p.due = spare ? std::nullopt : std::optional(now + life_of(p).interval(now));
     return &p;
   }
   return nullptr;
@@ -129,6 +157,7 @@ Path* PathSet::on_ack(uint64_t txid, base::Instant now) {
 
 void PathSet::check_now(Path& p, base::Instant now) {
   if (!p.awaited.empty() && now - p.last_check < 50ms) return;
+  p.is_keepalive = false;
   if (!p.due || now < *p.due) p.due = now;
 }
 

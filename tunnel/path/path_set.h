@@ -5,10 +5,10 @@
 // Timers of a path, one deadline each:
 //   unproved relay path   50 ms doubling up to 5 s until the first answer
 //   answer awaited        max(200 ms, 2 RTT) up to 600 ms, then a miss and the next CHECK
-//   keepalive             15 s direct, 12 s relay after an answer
+//   keepalive             after as long a silence as the way is known to bear (BindingLife), 15 s direct, 12 s relay at most
 //   dead relay path       5 s
-// The choice: a usable direct path before a relay, a relay by UDP before one by TCP; within a class the one in use stays unless another is better by more than
-// 20 % and more than 5 ms. Sans-I/O: tick() says which paths want a CHECK now; the caller seals and sends it.
+// The choice: a usable direct path before a relay, a relay by UDP before one by TCP; within a class the one in use stays unless another is
+// better by more than 20 % and more than 5 ms. Sans-I/O: tick() says which paths want a CHECK now; the caller seals and sends it.
 #pragma once
 #include <deque>
 #include <list>
@@ -36,6 +36,23 @@ inline constexpr size_t kPathsMax = 40;
 inline constexpr size_t kRelayPathsMax = 4;   // of them; that much is left for relays always
 inline constexpr size_t kDirectProvedMax = 5; // learned ones beyond that many that work are not kept alive
 
+// How long a silence the NATs of a way bear before they forget it, learned from the silences themselves: a keepalive that is answered
+// after one proves that long, and the next silence may be twice as long; a path that dies at one has shown what is too long, and half
+// of that is kept for an hour. One for the direct paths of a peer, one for its
+// relays by UDP and one for those by TCP: it is the NATs that are learned about.
+class BindingLife {
+ public:
+  explicit BindingLife(base::Duration interval_max) : max_(interval_max) {}
+  base::Duration interval(base::Instant now) const;
+  void survived(base::Duration silence) { proved_ = std::max(proved_, silence); }
+  void died(base::Duration silence, base::Instant now);
+
+ private:
+  base::Duration max_, proved_{0};
+  std::optional<base::Duration> fatal_;
+  base::Instant fatal_at_{};
+};
+
 struct Path {
   uint32_t id = 0;
   PathAddr addr;
@@ -46,7 +63,10 @@ struct Path {
   int misses = 0;
   int tries = 0;                         // CHECKs since it was last proved
   std::optional<base::Instant> due;      // the next CHECK
+  bool is_keepalive = false;             // that is only for the NATs' sake
   base::Instant last_check{}, last_ack{};
+  base::Instant last_used{};  // when a packet last crossed it that refreshed the NATs on it
+  base::Duration silence{0};  // before the first of the CHECKs that are awaited
   struct Sent {
     uint64_t txid;
     base::Instant at;
@@ -74,6 +94,7 @@ class PathSet {
   Path* on_ack(uint64_t txid, base::Instant now);
   void check_now(Path&, base::Instant now);         // unless an answer is awaited since less than 50 ms
   void check_all_proved(base::Instant now);
+  void used(Path&, base::Instant when);             // by a packet of the peer's, or by data
   void end_round(base::Instant now);                // direct paths CHECKING in vain go back to WAITING; learned ones that failed are dropped
 
   // The best usable path, leaning to the one in use; null: none.
@@ -88,7 +109,9 @@ class PathSet {
   void on_miss(Path&, base::Instant now);
   bool make_room(bool for_relay);
   bool is_spare(const Path&) const;
+  BindingLife& life_of(const Path& p) { return !p.addr.is_relay() ? direct_life_ : p.addr.is_carried() ? stream_life_ : relay_life_; }
   base::Rng& rng_;
+  BindingLife direct_life_{kKeepaliveDirect}, relay_life_{kKeepaliveRelay}, stream_life_{kKeepaliveRelay};
   std::list<Path> paths_;  // pointers stay valid
   uint32_t last_id_ = 0;
 };

@@ -17,6 +17,8 @@ struct Lab {
   std::map<PathAddr, base::Duration> rtts;
   std::vector<std::pair<base::Instant, uint64_t>> answers;
   std::map<PathAddr, int> checks;
+  std::optional<base::Duration> nat_life;  // a path that nothing crossed for longer lets nothing through
+  std::map<PathAddr, base::Instant> crossed;
 
   Path& add(const PathAddr& a, PathKind kind, base::Duration rtt) {
     rtts[a] = rtt;
@@ -25,6 +27,8 @@ struct Lab {
   void send(Path& p) {
     checks[p.addr]++;
     uint64_t txid = set.sent(p, now);
+    if (nat_life && crossed.contains(p.addr) && now - crossed[p.addr] > *nat_life) return;
+    crossed[p.addr] = now;
     if (auto it = rtts.find(p.addr); it != rtts.end()) answers.push_back({now + it->second, txid});
   }
   void cut(const PathAddr& a) { rtts.erase(a); }
@@ -123,6 +127,7 @@ TEST(PathSet, AQuietDirectPathIsKeptAliveAndItsDeathIsNoticed) {
   Lab lab;
   Path& p = lab.add(kPublic, PathKind::srflx, 30ms);
   lab.prove(p);
+  lab.run(40s);  // until the NATs are known to remember
   int before = lab.checks[kPublic];
   lab.run(60s);
   EXPECT_EQ(lab.checks[kPublic] - before, 3 + 1);  // every 15 s
@@ -204,6 +209,63 @@ TEST(PathSet, ANewChannelOfARelayTakesThePlaceOfTheOldOne) {
   lab.set.remove_if_relay(kRelay.remote, 78);
   EXPECT_EQ(lab.set.find(kRelay), nullptr);
   EXPECT_NE(lab.set.find(other), nullptr);
+}
+
+TEST(PathSet, KeepalivesComeRarelyWhereTheNatRemembersAndOftenEnoughWhereItForgets) {
+  struct Case {
+    base::Duration life;
+    int deaths_max;
+    int checks_per_minute_max;
+  };
+  for (auto [life, deaths_max, checks_max] : {Case{100s, 0, 5}, Case{20s, 0, 5}, Case{5s, 1, 25}, Case{3s, 1, 45}, Case{2s, 1, 65}}) {
+    Lab lab;
+    lab.nat_life = life;
+    Path& p = lab.add(kPublic, PathKind::srflx, 20ms);
+    lab.prove(p);
+    int deaths = 0;
+    for (int s = 0; s < 1800; s++) {
+      lab.run(1s);
+      if (p.state != PathState::dead) continue;
+      deaths++;
+      lab.crossed.clear();  // punched again
+      lab.prove(p);
+      EXPECT_EQ(p.state, PathState::valid);
+    }
+    EXPECT_LE(deaths, deaths_max) << life.count();
+    lab.checks.clear();
+    lab.run(600s);
+    EXPECT_LE(lab.checks[kPublic] / 10, checks_max) << life.count();
+  }
+}
+
+TEST(PathSet, WhatThePeerAndDataSendKeepsThePathAliveToo) {
+  Lab lab;
+  Path& p = lab.add(kPublic, PathKind::srflx, 20ms);
+  lab.prove(p);
+  lab.run(60s);
+  int before = lab.checks[kPublic];
+  for (int i = 0; i < 600; i++) {
+    lab.set.used(p, lab.now);
+    lab.run(100ms);
+  }
+  int sent = lab.checks[kPublic] - before;
+  EXPECT_GE(sent, 3) << "the own direction is looked at all the same";
+  EXPECT_LE(sent, 5);
+}
+
+TEST(PathSet, ADeathThatIsNoNatsFaultChangesLittle) {
+  Lab lab;
+  Path& p = lab.add(kPublic, PathKind::srflx, 20ms);
+  lab.prove(p);
+  lab.run(60s);
+  lab.cut(kPublic);
+  lab.run(20s);
+  EXPECT_EQ(p.state, PathState::dead);
+  lab.rtts[kPublic] = 20ms;
+  lab.prove(p);
+  lab.checks.clear();
+  lab.run(60s);
+  EXPECT_LE(lab.checks[kPublic], 9) << "a silence as long as before is borne";
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ void PeerMachine::on_check(const PathAddr& from, base::ByteView plain, size_t si
   ack.size = uint16_t(size);
   send_sealed(from, PacketType::check_ack, encode(ack));
   Path* p = paths_.add(from, from.is_relay() ? PathKind::relay : PathKind::prflx);
+  if (p) paths_.used(*p, now_);
   // A path the peer can reach us on is worth proving from here at once; what was sent just before its packet came may have met a
   // NAT that was still closed.
   if (!p || p->state == PathState::valid) return;
@@ -198,7 +199,10 @@ void PeerMachine::apply_route() {
 void PeerMachine::poll_traffic() {
   if (now_ < next_poll_) return;
   PeerTraffic t = env_.traffic();
-  if (t.tx_packets != seen_tx_ || t.rx_packets != seen_rx_) last_moving_ = now_;
+  if (t.tx_packets != seen_tx_ || t.rx_packets != seen_rx_) {
+    last_moving_ = now_;
+    if (Path* a = active_path()) paths_.used(*a, std::max(t.last_tx, t.last_rx));
+  }
   if (t.rx_packets != seen_rx_ && t.last_rx > last_heard_) on_heard(t.last_rx, is_active(t.last_rx_path));
   // The first packet out since the last one in starts the clock; the poll is late by at most its own interval.
   if (t.tx_packets != seen_tx_ && t.last_tx > last_heard_ && !unanswered_since_) unanswered_since_ = t.last_tx;

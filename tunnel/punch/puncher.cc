@@ -13,6 +13,7 @@ constexpr base::Duration kBlindLife = 3s;
 constexpr base::Duration kFollow = 200ms;  // the side that follows listens a little longer
 constexpr base::Duration kAskAgain = 2s, kStunRepeat = 150ms;
 constexpr int kStunTries = 4;
+constexpr size_t kBirthsFree = 2;                 // one for each TTL of the holes; more of them only where it pays
 constexpr uint8_t kShortTtl = 2, kLongerTtl = 3;  // behind one NAT; behind two
 constexpr int kPredictedPorts = 16;
 constexpr base::Duration kHoleGap = 500us, kHolesAgain = 4s, kProbeGap = 5ms;  // 200 per second
@@ -132,7 +133,7 @@ void Puncher::tick(base::Instant now) {
   if (blind_ && env_.has_path()) end();  // now it can be agreed upon
   if (!rung_ && env_.has_path()) {
     if (drives_) {
-      auto next = ladder_.take(now, env_.own_nat(), remote_nat_, births_ == 0 || env_.is_busy());
+      auto next = ladder_.take(now, env_.own_nat(), remote_nat_, births_ < kBirthsFree || env_.is_busy());
       if (next) begin_own(*next);
     } else if (ask_at_ && now >= *ask_at_) {
       asked_ = now;

@@ -40,7 +40,7 @@ struct Lab final : PunchEnv {
     birthday = take;
     return true;
   }
-  bool is_busy() const override { return true; }
+  bool is_busy() const override { return busy; }
   bool has_path() const override { return path; }
   base::Duration path_rtt() const override { return 0ms; }
   NatClass own_nat() const override { return nat; }
@@ -81,7 +81,7 @@ struct Lab final : PunchEnv {
   ProbeBudget budget;
   base::Instant start{1000s}, now{start};
   NatClass nat;
-  bool path = true, birthday = false;
+  bool path = true, birthday = false, busy = true;
   uint32_t last = 0, used = 0;
   std::set<uint32_t> open;
   std::vector<Sent> probes;
@@ -236,6 +236,26 @@ TEST(Puncher, BeforeABirthdayARelayIsAskedFromTheOwnPortOrANewOne) {
   EXPECT_EQ(hard.open.size(), hard.rules.birthday_sockets) << "the socket that asked is one of them";
   EXPECT_EQ(hard.told.back().second.candidates.at(0).at, at("203.0.113.1:5000"));
   EXPECT_TRUE(hard.skipped.empty());
+}
+
+TEST(Puncher, HolesForCarriersNatsAreTriedOnceToAlsoWhenNobodyTalks) {
+  Lab hard(true, kHard, kEasy);
+  hard.busy = false;
+  hard.climb_to_birthday();
+  for (int ttl : {2, 3}) {  // behind one NAT; behind two
+    hard.look_hard();
+    hard.probes.clear();
+    hard.run(9s);
+    ASSERT_FALSE(hard.probes.empty());
+    EXPECT_EQ(hard.probes.back().ttl, ttl);
+    for (int i = 0; i < 1000 && hard.open.size() > 1; i++) hard.run(5ms);  // its end; the next asks from a socket of its own
+  }
+  auto births = [&] {
+    return std::count_if(hard.attempts.begin(), hard.attempts.end(), [](const auto& a) { return a.first == PunchRung::birthday; });
+  };
+  EXPECT_EQ(births(), 2);
+  hard.run(600s);
+  EXPECT_EQ(births(), 2) << "more of them are for traffic";
 }
 
 TEST(Puncher, ABirthdayIsNotPlayedWhenTheAddressChanged) {
