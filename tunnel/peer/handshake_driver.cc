@@ -1,11 +1,14 @@
 #include "tunnel/peer/handshake_driver.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 constexpr base::Duration kGiveUp = 5s, kRepeat = 250ms, kRetryMax = 30s, kForcedPause = 1s;
+constexpr base::Duration kNudgeAfter = 500ms;
+constexpr int kCallAtRepeat = 2;
 constexpr uint8_t kFromClient = 1, kEnded = 2, kUnknown = 4;
 constexpr uint8_t kFrameVersion = 1;
 constexpr size_t kFrameBytesMax = 1100;  // with its header and a door's it fits every path
@@ -43,7 +46,7 @@ struct HandshakeDriver::Frame {
 };
 
 HandshakeDriver::HandshakeDriver(std::string own, std::string peer, NodeContext& node, Hooks hooks)
-    : peer_(std::move(peer)), node_(node), hooks_(std::move(hooks)), client_(is_tls_client(own, peer_)) {}
+    : peer_(std::move(peer)), node_(node), hooks_(std::move(hooks)), first_(goes_first(own, peer_)) {}
 
 void HandshakeDriver::want(base::Instant not_before) {
   if (is_busy()) return;
@@ -66,10 +69,11 @@ void HandshakeDriver::try_once(base::Instant now) {
 void HandshakeDriver::try_now(base::Instant now) {
   next_try_ = now + base::Duration(int64_t(double(wait_.count()) * (0.8 + 0.4 * node_.rng.unit())));
   wait_ = std::min<base::Duration>(wait_ * 2, kRetryMax);
-  if (client_) {
-    begin(node_.rng.u64(), now);
-    return progress(attempt_->handshake->start(), now);
-  }
+  begin(node_.rng.u64(), true, now);
+  progress(attempt_->handshake->start(), now);
+}
+
+void HandshakeDriver::call() {
   base::ByteVec call;
   base::Writer w(call);
   w.u8(kFrameVersion);
@@ -77,19 +81,24 @@ void HandshakeDriver::try_now(base::Instant now) {
   hooks_.signal(SignalKind::call, call);
 }
 
-void HandshakeDriver::begin(uint64_t id, base::Instant now) {
+void HandshakeDriver::begin(uint64_t id, bool client, base::Instant now) {
   end_attempt();
   attempt_ = std::make_unique<Attempt>();
   attempt_->id = id;
+  attempt_->client = client;
   attempt_->began = now;
   attempt_->repeat_wait = kRepeat;
   attempt_->repeat_at = now + kRepeat;
-  attempt_->handshake = hooks_.make(client_);
-  if (!client_) node_.half_open++;
+  attempt_->handshake = hooks_.make(client);
+  if (!client) node_.half_open++;
 }
 
 void HandshakeDriver::end_attempt() {
-  if (attempt_ && !client_ && !attempt_->done) node_.half_open--;
+  if (attempt_ && !attempt_->client && !attempt_->done) node_.half_open--;
+  if (attempt_ && attempt_->done) {
+    over_[overs_++ % over_.size()] = attempt_->id;
+    over_[overs_++ % over_.size()] = std::exchange(crossed_, 0);
+  }
   attempt_.reset();
 }
 
@@ -97,7 +106,8 @@ void HandshakeDriver::on_call(base::ByteView b, base::Instant now) {
   base::Reader r(b);
   r.u8();
   r.u64();
-  if (!client_ || !r.ok()) return;
+  if (!r.ok() || (is_busy() && !is_caller())) return;
+  if (is_caller()) return nudge(now);
   // It crossed our own attempt, which may be done by now: another one would end keys that packets on their way are sealed with.
   if (attempt_ && now - attempt_->began < 500ms) return;
   if (last_forced_ != base::Instant{} && now - last_forced_ < kForcedPause) return want(last_forced_ + kForcedPause);
@@ -107,8 +117,10 @@ void HandshakeDriver::on_call(base::ByteView b, base::Instant now) {
 
 void HandshakeDriver::on_frame(base::ByteView b, base::Instant now) {
   auto f = Frame::decode(b);
-  if (!f || bool(f->flags & kFromClient) == client_) return;
-  if (!attempt_ || attempt_->id != f->attempt) return on_unknown(*f, now);
+  if (!f) return;
+  bool from_client = f->flags & kFromClient;
+  if (!attempt_ || attempt_->id != f->attempt) return from_client ? on_unknown(*f, now) : void();
+  if (from_client == attempt_->client) return;
   if (f->flags & kUnknown) {
     if (attempt_->done) return;
     fail({base::Code::unavailable, peer_ + " was restarted during the handshake"}, now);
@@ -120,14 +132,26 @@ void HandshakeDriver::on_frame(base::ByteView b, base::Instant now) {
 }
 
 void HandshakeDriver::on_unknown(const Frame& f, base::Instant now) {
-  if (client_ || (f.flags & (kEnded | kUnknown))) return;
+  if (f.flags & (kEnded | kUnknown) || std::find(over_.begin(), over_.end(), f.attempt) != over_.end()) return;
   if (f.offset != 0 && f.received == 0) return;  // of a first flight whose beginning is lost or late: it is repeated whole
   if (f.offset != 0) return hooks_.signal(SignalKind::handshake, Frame{kUnknown, f.attempt, 0, 0, {}}.encode());
   if (f.bytes.empty()) return;
+  if (first_ && is_caller()) {  // the peer will give way to ours
+    crossed_ = f.attempt;
+    return nudge(now);
+  }
   if (node_.half_open >= base::limits::kHalfOpenHandshakesMax) return;
-  begin(f.attempt, now);
+  begin(f.attempt, false, now);
   (void)attempt_->handshake->start();
   take_bytes(f, now);
+}
+
+// The peer is there: what it may not have got goes out again before its time.
+void HandshakeDriver::nudge(base::Instant now) {
+  Attempt& a = *attempt_;
+  if (a.received > 0 || now - a.began < kNudgeAfter || now - (a.repeat_at - a.repeat_wait) < kRepeat) return;
+  a.repeat_wait = kRepeat / 2;
+  repeat(now);
 }
 
 void HandshakeDriver::take_bytes(const Frame& f, base::Instant now) {
@@ -169,7 +193,7 @@ void HandshakeDriver::progress(base::Result<void> step, base::Instant now) {
   bool confirmed = out->confirmed;
   if (confirmed) {
     a.done = true;
-    if (!client_) node_.half_open--;
+    if (!a.client) node_.half_open--;
     node_.ok.add();
     next_try_.reset();
   }
@@ -189,7 +213,7 @@ void HandshakeDriver::send_from(size_t offset, uint8_t flags) {
   offset = std::min(offset, a.sent.size());
   do {
     size_t n = std::min(a.sent.size() - offset, kFrameBytesMax);
-    Frame f{uint8_t(flags | (client_ ? kFromClient : 0)), a.id, uint32_t(offset), uint32_t(a.received), base::ByteView(a.sent).subspan(offset, n)};
+    Frame f{uint8_t(flags | (a.client ? kFromClient : 0)), a.id, uint32_t(offset), uint32_t(a.received), base::ByteView(a.sent).subspan(offset, n)};
     hooks_.signal(SignalKind::handshake, f.encode());
     offset += n;
   } while (offset < a.sent.size());
@@ -200,15 +224,19 @@ void HandshakeDriver::tick(base::Instant now) {
     if (attempt_->done) end_attempt();
     else fail({base::Code::timeout, fmt::format("no answer from {} within 5 s: is it running, and does a relay or an address of it answer?", peer_)}, now);
   }
-  if (attempt_ && now >= attempt_->repeat_at) {
-    if (attempt_->acked < attempt_->sent.size()) send_from(attempt_->received ? attempt_->acked : 0, 0);
-    attempt_->repeat_wait *= 2;
-    attempt_->repeat_at = now + attempt_->repeat_wait;
-  }
+  if (attempt_ && now >= attempt_->repeat_at) repeat(now);
   if (next_try_ && now >= *next_try_) {
     if (is_busy()) next_try_ = now + 500ms;
     else try_now(now);
   }
+}
+
+void HandshakeDriver::repeat(base::Instant now) {
+  Attempt& a = *attempt_;
+  if (a.acked < a.sent.size()) send_from(a.received ? a.acked : 0, 0);
+  if (++a.repeats == kCallAtRepeat && a.client && !first_ && a.received == 0) call();
+  a.repeat_wait *= 2;
+  a.repeat_at = now + a.repeat_wait;
 }
 
 std::optional<base::Instant> HandshakeDriver::next_deadline() const {

@@ -24,7 +24,7 @@ class MeshNode::Record final : public PeerEnv {
                  [this](const ExportRequest& r) { if (mesh.hooks_.on_grant_withdrawn) mesh.hooks_.on_grant_withdrawn(machine.name(), r); }}),
         deny({[this](ControlBody b, ControlChannel::Answer a) { machine.request(std::move(b), std::move(a), mesh.loop_.now()); },
               [this](const std::string& text) { if (mesh.hooks_.on_deny_list) mesh.hooks_.on_deny_list(machine.name(), text); }}),
-        door(is_tls_client(m.config_.node.identity.name, name), m.doors_,
+        door(goes_first(m.config_.node.identity.name, name), m.doors_,
              {[this](const PathAddr& to, base::ByteView b) { send(to, b, 0); }, [this] { return mesh.door_addresses(*this); },
               [this](SignalKind k, base::ByteView b) {
                 through_door = true;

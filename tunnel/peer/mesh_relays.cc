@@ -7,7 +7,7 @@ namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 constexpr base::Duration kGrantPause = 500ms, kGrantPauseMax = 5s;  // between requests for one peer at one relay, doubling
-constexpr base::Duration kGrantLetOther = 300ms;  // the side that is not the TLS client asks later: one request is enough
+constexpr base::Duration kGrantLetOther = 300ms;  // the side that did not begin the handshake asks later: one request is enough
 constexpr base::Duration kSecondAfter = 5s;       // without a direct path: a channel at a second relay as well
 constexpr base::Duration kRebindPause = 2s, kBindingSilence = 3s;
 constexpr base::Duration kLeave = 2s;  // the relay takes what comes from the source before for that long
@@ -89,7 +89,7 @@ void MeshNode::drive_grants(Record& r) {
 // True: it was asked more than once and gave nothing: the peer may not be there.
 bool MeshNode::ask_grant(Record& r, const std::string& relay) {
   base::Instant now = loop_.now();
-  bool lets_other = !is_tls_client(config_.node.identity.name, r.machine.name());
+  bool lets_other = !r.machine.is_caller() && (r.machine.is_answering() || !goes_first(config_.node.identity.name, r.machine.name()));
   auto& a = r.asking.try_emplace(relay, Record::Asking{lets_other ? now + kGrantLetOther : now, kGrantPause}).first->second;
   if (now >= a.next) {
     a.next = now + a.pause;

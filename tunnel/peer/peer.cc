@@ -20,7 +20,7 @@ PeerMachine::PeerMachine(std::string name, NodeContext& node, PeerEnv& env)
       keys_(node.config.rekey),
       control_(ControlChannel::Hooks{[this](base::ByteView b) { if (active_) send_sealed(*active_, PacketType::control, b); },
                 [this](const ControlBody& b) { return on_request(b); }}, node.rng),
-      paths_(node.rng), punch_(is_tls_client(node.config.identity.name, name_), node.config.punch, *this, node.rng) {}
+      paths_(node.rng), punch_(goes_first(node.config.identity.name, name_), node.config.punch, *this, node.rng) {}
 
 PeerMachine::~PeerMachine() {
   for (uint32_t i : keys_.clear()) drop_index(i);

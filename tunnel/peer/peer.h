@@ -112,6 +112,8 @@ class PeerMachine : private PunchEnv {
   // No path works, or no session stands that is wanted, or the keys are old: only a handshake helps.
   bool needs_handshake(base::Instant now) const;
   bool is_cut_off() const;  // there is a session, and no path answered its last check
+  bool is_caller() const { return driver_.is_wanted() && !is_answering(); }  // the handshake that runs was begun here; there
+  bool is_answering() const { return driver_.is_busy() && !driver_.is_caller(); }
   bool is_connecting() const { return !is_up() && (wanted_ || driver_.is_wanted()); }
   const std::optional<base::NodeIdentity>& identity() const { return identity_; }
   const std::string& network() const { return peer_.network; }

@@ -1,4 +1,4 @@
-// Ladder: which rung is tried next, and when. The driving side of a pair (the one that is also the TLS client) asks it; the other
+// Ladder: which rung is tried next, and when. The driving side of a pair (the one that goes first) asks it; the other
 // follows. Sans-I/O.
 //
 //   both NATs easy        plain, fresh, plain, fresh

@@ -6,7 +6,7 @@
 
 namespace tunnel {
 
-bool is_tls_client(std::string_view own_name, std::string_view peer_name) {
+bool goes_first(std::string_view own_name, std::string_view peer_name) {
   return base::sha256(base::as_bytes(own_name)) < base::sha256(base::as_bytes(peer_name));
 }
 

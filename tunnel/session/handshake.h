@@ -21,8 +21,9 @@ struct Psk {
   base::ByteVec id, key;
 };
 
-// The TLS client of two nodes is the one whose name hashes smaller (docs/adr: the glare rule). Both can tell before they meet.
-bool is_tls_client(std::string_view own_name, std::string_view peer_name);
+// Of two nodes the one whose name hashes smaller (docs/adr/0007): of two attempts that cross, its own stands; it drives punching. Both
+// can tell before they meet.
+bool goes_first(std::string_view own_name, std::string_view peer_name);
 
 class Handshake {
  public:

@@ -59,7 +59,7 @@ struct ResumeSecret {
 };
 struct DoorKeys {
   uint64_t id = 0;
-  ResumeSecret client, server;  // of what the TLS client sends, and the server
+  ResumeSecret client, server;  // of what the node that goes first sends, and the other
 };
 ResumeSecret derive_resume_secret(const Digest& exported, base::ByteView psk);
 DoorKeys derive_door_keys(const ResumeSecret&);

@@ -14,7 +14,7 @@
 namespace tunnel {
 
 enum class SignalKind : uint8_t {
-  call = 1,       // "please start a handshake with me" (the other side is the TLS client)
+  call = 1,       // "please start a handshake with me" , because mine may not be taken
   handshake = 2,  // inner TLS bytes of one attempt
   hint = 3,       // relay: "instance changed" and the like; may only trigger a handshake
 };
