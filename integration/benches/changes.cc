@@ -4,43 +4,18 @@
 // a blank, and the bytes that are sent on WATCH_FD, the API server's end of the daemon's watch. Then connects follow each other, and
 // beside them one query at a time, until both answer as they should; LISTENER_FD is the endpoint's, whose connections are thrown away.
 // One line each: milliseconds from the sending to the first right connect, and to the first right DNS answer.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 #include <vector>
 
-using Clock = std::chrono::steady_clock;
-static double now_ms() { return std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count(); }
+#include "load.h"
+
 static constexpr double kLateMs = 5000, kAskAgainMs = 200;
 static constexpr useconds_t kPauseUs = 20'000;  // between changes: the daemon is at rest when the next one comes
-
-static sockaddr_in at(const char* ip, int port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(uint16_t(port));
-  inet_pton(AF_INET, ip, &a.sin_addr);
-  return a;
-}
-
-static std::string query(const char* name) {
-  std::string q("\0\7\1\0\0\1\0\0\0\0\0\0", 12);
-  for (const char *p = name, *dot; *p; p = *dot ? dot + 1 : dot) {
-    dot = strchr(p, '.');
-    if (!dot) dot = p + strlen(p);
-    q.push_back(char(dot - p));
-    q.append(p, size_t(dot - p));
-  }
-  return q + std::string("\0\0\x01\0\x01", 5);
-}
 
 // Whether somebody took a connection. It is reset at once: no TIME_WAIT, nothing of it stays.
 static bool called(const sockaddr_in& vip, int listener) {
@@ -85,8 +60,8 @@ struct Names {
 int main(int argc, char** argv) {
   if (argc != 7) return fprintf(stderr, "changes WATCH_FD LISTENER_FD VIP PORT DNS NAME: see the head of changes.cc\n"), 2;
   int watch = atoi(argv[1]), listener = atoi(argv[2]);
-  sockaddr_in vip = at(argv[3], atoi(argv[4])), dns = at(argv[5], 53);
-  Names names{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), query(argv[6])};
+  sockaddr_in vip = address(argv[3], argv[4]), dns = address(argv[5], "53");
+  Names names{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), dns_query(argv[6])};
   if (connect(names.fd, (sockaddr*)&dns, sizeof dns)) return perror("dns"), 1;
   sched_param own{.sched_priority = 5};
   sched_setscheduler(0, SCHED_FIFO, &own);  // like the daemon's, where that is allowed

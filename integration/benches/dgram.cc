@@ -3,37 +3,16 @@
 //   dgram pps IP PORT SECONDS            datagrams of 64 bytes, as many as go; prints "arrived seconds cpu_seconds"
 //   dgram rtt IP PORT SECONDS            one at a time, each 64 bytes there and back; prints "count p50_us p99_us"
 // The first byte says what a datagram wants: 'c' to be counted, 'e' an echo, 'z' the count set to 0, 'r' the count.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 #include <vector>
 
-using Clock = std::chrono::steady_clock;
+#include "load.h"
+
 constexpr size_t kSize = 64, kBatch = 64;
 constexpr int kBuffer = 4 << 20;
-
-[[noreturn]] static void die(const char* what) {
-  perror(what);
-  exit(1);
-}
-
-static sockaddr_in address(const char* ip, const char* port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(uint16_t(atoi(port)));
-  if (inet_pton(AF_INET, ip, &a.sin_addr) != 1) exit(2);
-  return a;
-}
 
 static int udp_socket() {
   int s = socket(AF_INET, SOCK_DGRAM, 0), room = kBuffer;
@@ -91,12 +70,6 @@ static uint64_t ask(int s, char what) {
   }
   fprintf(stderr, "no answer\n");
   exit(1);
-}
-
-static double cpu_seconds() {
-  rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + double(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static int run_pps(int s, double seconds) {

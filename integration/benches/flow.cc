@@ -4,36 +4,17 @@
 //   conn  connect, request, answer, close
 // flow server IP PORT            serves until killed, one thread per connection
 // flow client IP PORT KIND SECS  prints "operations seconds cpu_seconds"
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 #include <thread>
 
-using Clock = std::chrono::steady_clock;
+#include "load.h"
+
 constexpr size_t kRequest = 100, kAnswer = 300, kBlock = 128 << 10;
 static char block[kBlock];
-
-static sockaddr_in address(const char* ip, const char* port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(uint16_t(atoi(port)));
-  if (inet_pton(AF_INET, ip, &a.sin_addr) != 1) exit(2);
-  return a;
-}
-
-[[noreturn]] static void die(const char* what) {
-  perror(what);
-  exit(1);
-}
 
 // The first byte says what kind: 'b' is drained, 'q' is a request.
 static void serve(int fd) {
@@ -108,8 +89,5 @@ int main(int argc, char** argv) {
   if (argc != 6) return fprintf(stderr, "flow server IP PORT | flow client IP PORT bulk|http|conn SECONDS\n"), 2;
   auto start = Clock::now();
   double ops = run_client(address(argv[2], argv[3]), argv[4], atof(argv[5]));
-  rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  double cpu = double(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + double(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-  printf("%.4f %.4f %.4f\n", ops, std::chrono::duration<double>(Clock::now() - start).count(), cpu);
+  printf("%.4f %.4f %.4f\n", ops, std::chrono::duration<double>(Clock::now() - start).count(), cpu_seconds());
 }

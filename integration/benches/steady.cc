@@ -4,7 +4,6 @@
 //   steady connect IP PORT RATE SECONDS        connect, one byte there and back, close -> started lost p99_ms max_ms
 //   steady hold IP PORT COUNT SECONDS          COUNT connections that echo every 20 ms -> opened broken longest_silence_ms
 // lost: not answered rightly within 3 s.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -13,25 +12,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <map>
-#include <string>
 #include <vector>
 
-using Clock = std::chrono::steady_clock;
-static double now_ms() { return std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count(); }
+#include "load.h"
+
 static constexpr double kLateMs = 3000;
 
-static sockaddr_in at(const char* ip, const char* port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(uint16_t(atoi(port)));
-  inet_pton(AF_INET, ip, &a.sin_addr);
-  return a;
-}
 static void watch(int ep, int fd, uint32_t events, int op = EPOLL_CTL_ADD) {
   epoll_event e{};
   e.events = events;
@@ -64,17 +51,6 @@ static int server(sockaddr_in a) {
     }
 }
 
-static std::string query(const char* name) {
-  std::string q("\0\0\x01\0\0\x01\0\0\0\0\0\0", 12);
-  for (const char *p = name, *dot; *p; p = *dot ? dot + 1 : dot) {
-    dot = strchr(p, '.');
-    if (!dot) dot = p + strlen(p);
-    q.push_back(char(dot - p));
-    q.append(p, size_t(dot - p));
-  }
-  return q + std::string("\0\0\x01\0\x01", 5);
-}
-
 static int dns(sockaddr_in to, const char* name, double rate, double seconds) {
   constexpr int kSockets = 16;
   int ep = epoll_create1(0), size = 8 << 20;
@@ -87,7 +63,7 @@ static int dns(sockaddr_in to, const char* name, double rate, double seconds) {
     watch(ep, fd, EPOLLIN);
     fds.push_back(fd);
   }
-  std::string q = query(name);
+  std::string q = dns_query(name);
   std::vector<double> took;
   size_t sent = 0, lost = 0, refused = 0;
   double start = now_ms(), end = start + seconds * 1000;
@@ -208,10 +184,10 @@ int main(int argc, char** argv) {
   rlimit r{65536, 65536};
   setrlimit(RLIMIT_NOFILE, &r);
   std::string kind = argc > 3 ? argv[1] : "";
-  if (kind == "server" && argc == 4) return server(at(argv[2], argv[3]));
-  if (kind == "dns" && argc == 7) return dns(at(argv[2], argv[3]), argv[4], atof(argv[5]), atof(argv[6]));
-  if (kind == "connect" && argc == 6) return connects(at(argv[2], argv[3]), atof(argv[4]), atof(argv[5]));
-  if (kind == "hold" && argc == 6) return hold(at(argv[2], argv[3]), atoi(argv[4]), atof(argv[5]));
+  if (kind == "server" && argc == 4) return server(address(argv[2], argv[3]));
+  if (kind == "dns" && argc == 7) return dns(address(argv[2], argv[3]), argv[4], atof(argv[5]), atof(argv[6]));
+  if (kind == "connect" && argc == 6) return connects(address(argv[2], argv[3]), atof(argv[4]), atof(argv[5]));
+  if (kind == "hold" && argc == 6) return hold(address(argv[2], argv[3]), atoi(argv[4]), atof(argv[5]));
   fprintf(stderr, "steady server|dns|connect|hold: see the head of steady.cc\n");
   return 2;
 }

@@ -1,5 +1,6 @@
 """A laboratory of network namespaces: namespaces and cables under a prefix of their own, programs started in them, everything noted
 in a state file so that the next lab clears away what a crashed one left. Topologies are in topology.py, nodes in node.py."""
+import glob
 import json
 import os
 import secrets
@@ -206,9 +207,10 @@ class Lab:
         return os.path.join(self.dir, "logs", name)
 
     def tool(self, name, source, *flags):
-        """A small C++ program of the lab, compiled on first use."""
+        """A small C++ program of the lab, compiled on first use and when it or a header beside it changed."""
         out = os.path.join(ROOT, "build", "lab", name)
-        if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
+        read = [source, *glob.glob(os.path.join(glob.escape(os.path.dirname(source)), "*.h"))]
+        if not os.path.exists(out) or os.path.getmtime(out) < max(map(os.path.getmtime, read)):
             os.makedirs(os.path.dirname(out), exist_ok=True)
             self.call(["clang++-19", "-O2", "-std=c++20", "-w", source, "-o", f"{out}.{os.getpid()}", *flags])
             os.rename(f"{out}.{os.getpid()}", out)

@@ -33,7 +33,7 @@ class DataPlaneImpl final : public DataPlane {
     EM_TRY(open_ports(c_.listen, &store));
     for (size_t i = 0; i < ports_.size(); ++i) {
       EM_TRY_ASSIGN(auto loop, base::open_libevent_loop());
-      workers_.push_back(std::make_unique<Worker>(Worker::Config{i, ports_.size(), tun_.fd(i), c_.own}, std::move(loop), ports_[i], gate_, counters_));
+      workers_.push_back(std::make_unique<Worker>(Worker::Config{i, ports_.size(), tun_.fd(i), c_.own, {.udp = tun_.offloads().udp}}, std::move(loop), ports_[i], gate_, counters_));
     }
     std::vector<Worker*> all;
     for (auto& w : workers_) all.push_back(w.get());

@@ -1,5 +1,9 @@
 // Two data planes in two namespaces with static keys (data_plane_lab.h): what applications inside the tunnel and strangers
 // outside of it notice.
+#include <netinet/udp.h>
+
+#include <fstream>
+
 #include "tunnel/data/data_plane_lab.h"
 
 namespace tunnel::lab {
@@ -28,6 +32,45 @@ TEST_F(DataPlaneTest, UdpThereAndBackOverBothFamilies) {
     EXPECT_EQ(t.last_rx_path.remote, outer(0));
     EXPECT_NE(t.last_rx, base::Instant{});
     TearDown();
+  }
+}
+
+uint64_t packets_from_tun(int i) {
+  std::ifstream f;
+  Namespaces::enter(i);
+  std::thread reader([&] {  // /proc/net is the thread's own
+    Namespaces::enter(i);
+    f.open("/proc/thread-self/net/dev");
+  });
+  reader.join();
+  for (std::string line; std::getline(f, line);)
+    if (uint64_t bytes = 0, packets = 0; sscanf(line.c_str(), (" t" + std::to_string(i) + ": %lu %lu").c_str(), &bytes, &packets) == 2) return packets;
+  return 0;
+}
+
+// A burst comes out as it was sent, datagram by datagram, and the receiver's kernel took it along its way together.
+TEST_F(DataPlaneTest, ABurstOfDatagramsStaysABurstOfDatagrams) {
+  start({});
+  for (bool v6 : {false, true}) {
+    auto to = v6 ? inner6(1) : inner(1);
+    auto server = udp(1, {to, 0});
+    auto at = *base::local_address(server.get());
+    auto client = udp(0, {v6 ? inner6(0) : inner(0), 0});
+    constexpr size_t kCount = 40, kBytes = 64;
+    int segment = kBytes;
+    ASSERT_EQ(setsockopt(client.get(), SOL_UDP, UDP_SEGMENT, &segment, sizeof segment), 0);
+    base::ByteVec burst(kCount * kBytes - 10);  // the last is shorter
+    for (size_t i = 0; i < burst.size(); ++i) burst[i] = uint8_t(mix(uint32_t(i)));
+    uint64_t before = packets_from_tun(1);
+    send(client, at, burst);
+    std::string got;
+    size_t count = 0;
+    ASSERT_TRUE(wait([&] {
+      for (std::string one; !(one = receive(server)).empty(); got += one, ++count) EXPECT_EQ(one.size(), count + 1 < kCount ? kBytes : kBytes - 10);
+      return count == kCount;
+    }));
+    EXPECT_EQ(got, std::string(burst.begin(), burst.end()));
+    EXPECT_LT(packets_from_tun(1) - before, kCount / 2);
   }
 }
 

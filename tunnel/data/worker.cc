@@ -13,7 +13,7 @@ constexpr base::Duration kOldPortLife = std::chrono::seconds(10);
 
 Worker::Worker(Config c, std::unique_ptr<base::Loop> loop, std::shared_ptr<UdpPort> port, std::shared_ptr<ControlGate> gate, DataCounters& count)
     : c_(std::move(c)), own_(c_.own), gate_(std::move(gate)), count_(count), loop_(std::move(loop)),
-      tun_buffer_(new uint8_t[kTunBufferBytes]), coalescer_([this](iovec* parts, size_t n) { write_tun(parts, n); }),
+      tun_buffer_(new uint8_t[kTunBufferBytes]), coalescer_([this](iovec* parts, size_t n) { write_tun(parts, n); }, c_.join),
       buffers_(std::make_unique<ReceiveBuffers>()) {
   port_ = watch_port(std::move(port));
   retire_timer_ = loop_->timer([this] { retire_ports(); });

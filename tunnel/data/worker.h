@@ -30,6 +30,7 @@ class Worker {
     size_t number = 0, workers = 1;
     int tun_fd = -1;  // outlives the worker
     std::vector<base::Cidr> own;
+    Coalescer::Options join = {};
   };
   Worker(Config, std::unique_ptr<base::Loop>, std::shared_ptr<UdpPort>, std::shared_ptr<ControlGate>, DataCounters&);
   ~Worker();  // ends the thread

@@ -22,7 +22,7 @@ void join(std::vector<base::MutByteView> packets) {
     EM_ASSERT(parse_ip(whole));
     out += whole.size();
     out_count++;
-  });
+  }, {.udp = true});
   for (auto p : packets) {
     auto ip = parse_ip(p);
     if (!ip) continue;

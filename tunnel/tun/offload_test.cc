@@ -105,6 +105,8 @@ struct Written {
 };
 
 struct Joiner {
+  explicit Joiner(Coalescer::Options o = {.udp = true}) : options(o) { keep.reserve(1000); }
+  Coalescer::Options options;
   std::vector<Written> out;
   std::vector<base::ByteVec> keep;
   Coalescer c{[this](iovec* parts, size_t n) {
@@ -116,8 +118,7 @@ struct Joiner {
       w.packet.insert(w.packet.end(), b, b + parts[i].iov_len);
     }
     out.push_back(std::move(w));
-  }};
-  Joiner() { keep.reserve(1000); }
+  }, options};
   void add(base::ByteVec p, bool partial = true) {
     keep.push_back(std::move(p));
     auto ip = parse_ip(keep.back());
@@ -177,12 +178,50 @@ TEST(Offload, UdpIsCutIntoDatagrams) {
       EXPECT_EQ(base::load_be16(&p[(v6 ? 40u : 20u) + 4]), p.size() - (v6 ? 40 : 20));
     }
     EXPECT_EQ(parts[2].size(), (v6 ? 48u : 28u) + 500);
+    Joiner apart({.udp = false});
+    for (auto& p : parts) apart.add(p);
+    EXPECT_EQ(apart.done().size(), 3u);
+    EXPECT_EQ(apart.out[0].v.flags, VnetHeader::kNeedsChecksum);
+    EXPECT_EQ(apart.out[0].v.checksum_offset, 6);
     Joiner j;
     for (auto& p : parts) j.add(p);
-    EXPECT_EQ(j.done().size(), 3u);  // datagrams are left alone
-    EXPECT_EQ(j.out[0].v.flags, VnetHeader::kNeedsChecksum);
+    ASSERT_EQ(j.done().size(), 1u);
+    auto want = make(s);
+    base::store_be16(&want[(v6 ? 40 : 20) + 6], uint16_t(pseudo(want, v6, kProtoUdp)));
+    EXPECT_EQ(j.out[0].packet, want);
+    EXPECT_EQ(j.out[0].v.gso_type, VnetHeader::kUdp);
+    EXPECT_EQ(j.out[0].v.gso_size, 1000);
+    EXPECT_EQ(j.out[0].v.header_bytes, v6 ? 48 : 28);
     EXPECT_EQ(j.out[0].v.checksum_offset, 6);
+    EXPECT_EQ(split(j.out[0].v, j.out[0].packet), parts);  // as the kernel does it
   }
+}
+
+TEST(Offload, DatagramsThatDifferStayApart) {
+  auto count = [](auto change, bool partial = true) {
+    Spec a{.payload = 100, .proto = kProtoUdp}, b = a;
+    b.id += 1;
+    auto first = make(a), second = make(b);
+    for (auto* p : {&first, &second}) base::store_be16(&(*p)[26], 0x1234);
+    change(second);
+    set_ipv4_checksum(second.data());
+    Joiner j;
+    j.add(first);
+    j.add(second, partial);
+    j.add(first);
+    base::ByteVec last = j.done().back().packet;
+    EXPECT_EQ(base::ByteVec(last.end() - 100, last.end()), base::ByteVec(first.end() - 100, first.end()));
+    return j.out.size();
+  };
+  EXPECT_EQ(count([](auto&) {}), 1u);
+  EXPECT_EQ(count([](auto& p) { p[1] = 2; }), 3u);     // TOS
+  EXPECT_EQ(count([](auto& p) { p[8] = 63; }), 3u);    // TTL
+  EXPECT_EQ(count([](auto& p) { p[21] ^= 1; }), 2u);   // another flow
+  EXPECT_EQ(count([](auto& p) { p[6] = 0x20; }), 3u);  // a fragment
+  EXPECT_EQ(count([](auto& p) { p[25] -= 1; }), 3u);   // a length that is not its own
+  EXPECT_EQ(count([](auto& p) { p.pop_back(), base::store_be16(&p[2], uint16_t(p.size())), p[25] -= 1; }), 2u);  // a shorter one ends it
+  EXPECT_EQ(count([](auto&) {}, false), 3u);           // a wrong checksum
+  EXPECT_EQ(count([](auto& p) { p[26] = p[27] = 0; }, false), 3u);  // none
 }
 
 TEST(Offload, OtherProtocolsLeaveWithACompleteChecksum) {
@@ -291,7 +330,7 @@ TEST(Offload, NeighboursInABatchBecomeOnePartAndNobodyElseIsTouched) {
     uint16_t flow = base::load_be16(&p[20]);
     got[flow].insert(got[flow].end(), p.begin() + 52, p.end());
     parts_of[flow] += n - 1;
-  });
+  }, {});
   for (bool batch : {false, true}) {
     auto buffer = all;
     got.clear(), parts_of.clear();
