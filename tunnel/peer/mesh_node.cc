@@ -72,6 +72,10 @@ void MeshNode::Record::on_session(bool instance_changed) {
   exports.on_up(now);
   deny.offer();
   mesh.settle_routes();
+  tell_up();
+}
+
+void MeshNode::Record::tell_up() {
   if (conflict || told_up) return;
   told_up = true;
   if (mesh.hooks_.on_peer) mesh.hooks_.on_peer(machine.name(), true, certified());
@@ -212,6 +216,13 @@ void MeshNode::on_control(const PathAddr& from, base::ByteView b) {
 void MeshNode::on_first_data(uint32_t index) {
   auto it = by_index_.find(index);
   if (it != by_index_.end()) it->second->machine.on_first_data(index, loop_.now());
+  touch();
+}
+
+void MeshNode::on_held(PeerId id, base::ByteView packet) {
+  auto it = by_id_.find(id);
+  if (it == by_id_.end()) return;
+  it->second->machine.carry(packet, loop_.now());
   touch();
 }
 

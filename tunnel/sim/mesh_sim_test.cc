@@ -76,7 +76,7 @@ TEST(MeshSim, OnOneLanWithoutAnyRelay) {
   s.start("b");
   s.talk("a", "b");
   EXPECT_LE(meet(s, "a", "b"), 1s);
-  EXPECT_TRUE(s.is_direct("a", "b"));
+  EXPECT_TRUE(s.loop.run_until([&] { return s.is_direct("a", "b"); }, 1s));
   expect_sound(s);
 }
 
