@@ -309,9 +309,9 @@ void MeshNode::on_timer() {
 // Neither packets nor exports: what a session costs, its keys, paths and bindings at relays and NATs, is for nothing.
 void MeshNode::let_go_if_idle(Record& r) {
   base::Instant now = loop_.now();
-  auto idle = r.machine.idle_for(now);
-  bool own = config_.node.session_idle.count() > 0 && idle && *idle >= config_.node.session_idle && !r.exports.has_interest() &&
-             r.exports.granted() == 0;
+  bool may = config_.node.session_idle.count() > 0 && !r.exports.has_interest() && r.exports.granted() == 0;
+  auto idle = may ? r.machine.idle_for(now) : std::nullopt;  // asks the data plane: last
+  bool own = idle && *idle >= config_.node.session_idle;
   bool told = r.machine.is_told_to_let_go();
   if (!own && !told) return;
   r.machine.let_go(!told, now);
