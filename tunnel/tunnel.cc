@@ -235,6 +235,7 @@ class TunnelImpl final : public Tunnel {
     hooks.on_control = [this](const PathAddr& from, base::ByteVec b) { if (mesh_) mesh_->on_control(from, b); };
     hooks.on_first_data = [this](uint32_t index) { if (mesh_) mesh_->on_first_data(index); };
     hooks.on_wanted = [this](PeerId id) { if (mesh_) mesh_->on_wanted(id); };
+    hooks.on_held = [this](PeerId id, base::ByteVec b) { if (mesh_) mesh_->on_held(id, b); };
     hooks.on_stray = h_.on_stray;
     EM_TRY_ASSIGN(data_, DataPlane::start(std::move(d), std::move(hooks), loop_, store_, metrics_));
     return {};

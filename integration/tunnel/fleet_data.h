@@ -19,6 +19,7 @@ class FleetData final : public DataPlane {
   void add_receive_keys(PeerId, DataKeysPtr) override;
   void remove_receive_keys(uint32_t index) override { keys_.erase(index); }
   void send(const PathAddr&, base::ByteView datagram, uint8_t ttl) override;
+  void deliver(PeerId, base::ByteView) override {}
   void write_tun(base::ByteView) override {}
   PeerTraffic traffic(PeerId) const override { return traffic_; }
   base::Result<void> rebind(uint16_t) override { return {}; }

@@ -106,6 +106,7 @@ class DataPlaneImpl final : public DataPlane {
       EM_LOG(debug, "tunnel", "send to {}: {}", to.str(), std::generic_category().message(err));
     }
   }
+  void deliver(PeerId id, base::ByteView packet) override { workers_[id % workers_.size()]->take_packet(id, {packet.begin(), packet.end()}); }
   void write_tun(base::ByteView packet) override {
     VnetHeader none;
     iovec parts[2] = {{&none, sizeof none}, {const_cast<uint8_t*>(packet.data()), packet.size()}};

@@ -39,7 +39,9 @@ struct PeerRoute {
   DataKeysPtr tx_keys;            // null: none yet; packets for it are queued (<= kQueuedBytesPerPeerMax, <= 1 s, head drop)
   PathAddr path;                  // meaningful when tx_keys is set
   uint16_t inner_mtu = kInnerMtuSure;  // longer packets go in pieces (tunnel/data/pieces.h)
+  uint64_t stream = 0;            // not 0, without tx_keys: the first kHandedPacketsMax small packets for each number go to on_held instead
 };
+inline constexpr size_t kHandedPacketsMax = 16, kHandedPacketBytesMax = 1500;
 
 struct PeerTraffic {  // since the peer was added; relay and direct apart; bytes of inner packets
   uint64_t tx_bytes_direct = 0, tx_bytes_relay = 0, rx_bytes_direct = 0, rx_bytes_relay = 0;
@@ -57,6 +59,8 @@ struct DataPlaneHooks {
   std::function<void(uint32_t local_index)> on_first_data;
   // Packets wait for a peer without tx_keys (at most once per peer and 100 ms).
   std::function<void(PeerId)> on_wanted;
+  // A whole inner packet for a peer whose route names a stream.
+  std::function<void(PeerId, base::ByteVec packet)> on_held;
   // An inner packet whose destination is no peer's (a VIP without a slot, an unknown overlay address). At most 1000/s, copied.
   std::function<void(base::ByteVec packet)> on_stray;
 };
@@ -82,6 +86,7 @@ class DataPlane {
   virtual void remove_receive_keys(uint32_t local_index) = 0;
   // A control packet, now; wraps it for a relay channel. ttl: hops it may travel (0: the system's), to open the own NAT and no more.
   virtual void send(const PathAddr&, base::ByteView datagram, uint8_t ttl = 0) = 0;
+  virtual void deliver(PeerId, base::ByteView packet) = 0;           // an inner packet of that peer's, checked like one in DATA
   virtual void write_tun(base::ByteView ip_packet) = 0;              // e.g. ICMP unreachable towards a pod
   virtual PeerTraffic traffic(PeerId) const = 0;
   // After a rebind of the local port (fresh-port punch) the old socket goes on receiving for 10 s.

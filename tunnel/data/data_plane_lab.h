@@ -59,7 +59,7 @@ struct Seen {
   std::vector<std::pair<PathAddr, base::ByteVec>> control;
   std::vector<uint32_t> first_data;
   std::vector<PeerId> wanted;
-  std::vector<base::ByteVec> strays;
+  std::vector<base::ByteVec> strays, held;
 };
 
 constexpr PeerId kPeer = 7;
@@ -205,6 +205,7 @@ class Lab : public testing::Test {
     Seen& s = seen_[i];
     return {[&s](const PathAddr& from, base::ByteVec b) { s.control.emplace_back(from, std::move(b)); },
             [&s](uint32_t index) { s.first_data.push_back(index); }, [&s](PeerId id) { s.wanted.push_back(id); },
+            [&s](PeerId, base::ByteVec p) { s.held.push_back(std::move(p)); },
             [&s](base::ByteVec p) { s.strays.push_back(std::move(p)); }};
   }
 };

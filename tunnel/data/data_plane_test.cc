@@ -210,6 +210,39 @@ TEST_F(DataPlaneTest, PacketsWaitForKeys) {
   }
 }
 
+// Packets that wait for keys go to the handshake where its stream takes them, whole, so many for each handshake; and one that came so
+// is what the application gets, if the peer may send it.
+TEST_F(DataPlaneTest, WhatWaitsForKeysGoesWithTheHandshake) {
+  start({.keys = false});
+  auto s0 = udp(0, {inner(0), 4000}), s1 = udp(1, {inner(1), 4000});
+  base::IpPort to{inner(1), 4000};
+  send(s0, to, base::as_bytes("before"));
+  ASSERT_TRUE(wait([&] { return !seen_[0].wanted.empty(); }));
+  EXPECT_TRUE(seen_[0].held.empty());
+  route_[0].stream = 7;
+  plane_[0]->set_peer(kPeer, route_[0]);
+  ASSERT_TRUE(wait([&] { return seen_[0].held.size() == 1; }));
+  for (size_t i = 1; i < 2 * kHandedPacketsMax; ++i) send(s0, to, base::as_bytes("number " + std::to_string(i)));
+  ASSERT_TRUE(wait([&] { return seen_[0].held.size() == kHandedPacketsMax; }));
+  settle();
+  EXPECT_EQ(seen_[0].held.size(), kHandedPacketsMax);
+  for (const auto& p : seen_[0].held) plane_[1]->deliver(kPeer, p);
+  std::string got;
+  for (size_t i = 0; i < kHandedPacketsMax; ++i) {
+    ASSERT_TRUE(wait([&] { return (got = receive(s1)) != ""; })) << i << ": a wrong checksum?";
+    EXPECT_EQ(got, i ? "number " + std::to_string(i) : "before");
+  }
+  plane_[1]->deliver(kPeer, inner_udp(ip("100.64.9.77"), to, "another node's"));
+  plane_[1]->deliver(kPeer, inner_udp(inner(0), {ip("10.9.0.2"), 4000}, "underlay"));
+  EXPECT_TRUE(wait([&] { return dropped(1, "foreign_source") == 1 && dropped(1, "foreign_destination") == 1; }));
+  EXPECT_EQ(receive(s1), "");
+  use_keys(make_keys(1));  // the rest has waited for them
+  for (size_t i = kHandedPacketsMax; i < 2 * kHandedPacketsMax; ++i) {
+    ASSERT_TRUE(wait([&] { return (got = receive(s1)) != ""; }));
+    EXPECT_EQ(got, "number " + std::to_string(i));
+  }
+}
+
 TEST_F(DataPlaneTest, WhatWaitsIsBoundedAndGrowsOld) {
   start({.keys = false});
   auto s0 = udp(0, {inner(0), 4000}), s1 = udp(1, {inner(1), 4000});

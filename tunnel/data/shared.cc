@@ -90,6 +90,12 @@ bool ControlGate::stray(base::ByteVec packet) {
   });
 }
 
+bool ControlGate::held(PeerId id, base::ByteVec packet) {
+  return post_bounded([id, p = std::move(packet)](DataPlaneHooks& h) mutable {
+    if (h.on_held) h.on_held(id, std::move(p));
+  });
+}
+
 void ControlGate::first_data(uint32_t local_index) {  // as many as there are KeySets
   control_.post([self = shared_from_this(), local_index] {
     if (self->open_ && self->hooks_.on_first_data) self->hooks_.on_first_data(local_index);

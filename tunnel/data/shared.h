@@ -39,6 +39,7 @@ class ControlGate : public std::enable_shared_from_this<ControlGate> {
   // Any worker. Bounded ones: false when too many wait already.
   bool control_packet(const PathAddr& from, base::ByteVec bytes);
   bool stray(base::ByteVec packet);
+  bool held(PeerId, base::ByteVec packet);
   void first_data(uint32_t local_index);
   void wanted(PeerId);
   void close() { open_ = false; }  // control loop

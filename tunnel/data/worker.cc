@@ -1,5 +1,6 @@
 #include "tunnel/data/worker.h"
 
+#include <algorithm>
 #include <system_error>
 
 #include "base/core/log.h"
@@ -114,6 +115,7 @@ Worker::Peer& Worker::peer_of(PeerId id) {
 void Worker::apply_peer(PeerId id, PeerRoute route, std::shared_ptr<PeerCounters> counters, std::shared_ptr<UdpPort> by) {
   Peer& p = peer_of(id);
   for (const auto& c : p.route.inner) routes_.remove(c, &p);
+  if (route.stream != p.route.stream) p.may_hand_over = route.stream ? std::max<size_t>(1, kHandedPacketsMax / c_.workers) : 0;
   p.route = std::move(route);
   p.counters = std::move(counters);
   p.sources = InnerFilter(p.route.inner);
@@ -122,7 +124,7 @@ void Worker::apply_peer(PeerId id, PeerRoute route, std::shared_ptr<PeerCounters
   p.lane = p.route.tx_keys ? lane_for(p.route.tx_keys) : nullptr;
   for (const auto& c : p.route.inner) routes_.set(c, &p);
   forget_dead_lanes();
-  if (p.lane) release_held(p);
+  if (p.lane || p.may_hand_over) release_held(p);
 }
 
 void Worker::apply_remove(PeerId id) {

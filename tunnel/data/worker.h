@@ -3,7 +3,7 @@
 // (constant) and the counters. What a worker owns alone: the counters of its lane, the replay windows of the receive indices that
 // fall to it (index modulo workers), the batches, the queues of packets that wait for keys.
 //
-// worker.cc: life and tables; worker_send.cc: TUN to UDP; worker_receive.cc: UDP to TUN.
+// worker.cc: life and tables; worker_send.cc: TUN to UDP; worker_receive.cc: UDP to TUN; worker_held.cc: packets without keys.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -44,6 +44,7 @@ class Worker {
   void replace_port(std::shared_ptr<UdpPort>);
   void add_socket(std::shared_ptr<UdpPort>);  // read here
   void remove_socket(uint32_t id);
+  void take_packet(PeerId, base::ByteVec);  // an inner one of that peer's
   void take_data(PathAddr from, base::ByteVec datagram, uint8_t ecn);  // one that fell to another worker's socket
 
  private:
@@ -66,6 +67,7 @@ class Worker {
     LaneCounter* lane = nullptr;  // of route.tx_keys
     std::deque<Held> held;
     size_t held_bytes = 0;
+    size_t may_hand_over = 0;  // to route.stream
     Now wanted_at{};
   };
   struct Receiver {  // one receive index
@@ -113,14 +115,18 @@ class Worker {
   void send_pieces(Peer&, Batch&, uint32_t flags);
   uint8_t* room(Peer&, Batch&, size_t inner_bytes);
   void seal(Peer&, Batch&, uint32_t flags, uint8_t* at, size_t inner_bytes);
-  void hold(Peer&, const VnetHeader&, base::ByteView packet);
-  void drop_held_before(Peer&, Now);
-  void release_held(Peer&);
-  void sweep_held();
   void stray_segment();
   Batch& batch_for(Peer&, uint8_t ecn);
   void flush(Batch&);
   void flush_all();
+
+  // worker_held.cc
+  void hold(Peer&, const VnetHeader&, base::ByteView packet);
+  bool hand_over(Peer&, size_t bytes);
+  base::ByteVec whole_segment();
+  void drop_held_before(Peer&, Now);
+  void release_held(Peer&);
+  void sweep_held();
 
   // worker_receive.cc
   struct ReceiveBuffers;
@@ -132,6 +138,7 @@ class Worker {
   void join(Receiver&, const PacketHeader&, base::ByteView piece, const Arrival&);
   void deliver(Receiver&, base::MutByteView packet, uint32_t flags, const Arrival&);
   bool is_admitted(Receiver&, const IpPacket&);
+  bool is_admitted(const Peer&, const IpPacket&);
   void settle();
   void note_source(Receiver&, uint32_t channel, const Arrival&);
   void write_tun(iovec* parts, size_t n);

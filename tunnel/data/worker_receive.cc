@@ -189,12 +189,17 @@ void Worker::deliver(Receiver& r, base::MutByteView packet, uint32_t flags, cons
 bool Worker::is_admitted(Receiver& r, const IpPacket& ip) {
   size_t n = 2 * ip.addr_bytes();
   if (admitted_.receiver == &r && admitted_.v6 == ip.v6 && memcmp(admitted_.addrs, ip.src, n) == 0) return true;
-  if (is_confined(ip.src, ip.v6) || is_confined(ip.dst, ip.v6)) return count_.confined.add(), false;
-  if (!r.peer->sources.contains(ip.src, ip.v6)) return count_.foreign_source.add(), false;
-  if (!own_.contains(ip.dst, ip.v6)) return count_.foreign_destination.add(), false;
+  if (!is_admitted(*r.peer, ip)) return false;
   admitted_.receiver = &r;
   admitted_.v6 = ip.v6;
   memcpy(admitted_.addrs, ip.src, n);
+  return true;
+}
+
+bool Worker::is_admitted(const Peer& p, const IpPacket& ip) {
+  if (is_confined(ip.src, ip.v6) || is_confined(ip.dst, ip.v6)) return count_.confined.add(), false;
+  if (!p.sources.contains(ip.src, ip.v6)) return count_.foreign_source.add(), false;
+  if (!own_.contains(ip.dst, ip.v6)) return count_.foreign_destination.add(), false;
   return true;
 }
 

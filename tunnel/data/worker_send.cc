@@ -1,12 +1,10 @@
 // TUN to UDP: superpacket, peer by inner destination, segments sealed into the peer's batch, one GSO send.
-#include "base/core/limits.h"
 #include "base/core/log.h"
 #include "tunnel/data/worker_buffers.h"
 
 namespace tunnel {
 namespace {
 constexpr int kReadsPerTurn = 64;  // then the UDP side has its turn
-constexpr base::Duration kHeldAgeMax = std::chrono::seconds(1), kWantedEvery = std::chrono::milliseconds(100);
 constexpr size_t kStraysPerSecond = 1000;
 constexpr size_t kEcnMask = 3;
 }  // namespace
@@ -128,66 +126,13 @@ void Worker::flush_all() {
     if (b.peer) flush(b);
 }
 
-void Worker::hold(Peer& p, const VnetHeader& v, base::ByteView packet) {
-  Now now = loop_->now();
-  drop_held_before(p, now - kHeldAgeMax);
-  Held h{base::ByteVec(kVnetBytes + packet.size()), now};
-  memcpy(h.bytes.data(), &v, kVnetBytes);
-  memcpy(h.bytes.data() + kVnetBytes, packet.data(), packet.size());
-  p.held_bytes += h.bytes.size();
-  p.held.push_back(std::move(h));
-  while (p.held_bytes > base::limits::kQueuedBytesPerPeerMax) {  // head drop: what is new is worth more
-    p.held_bytes -= p.held.front().bytes.size();
-    p.held.pop_front();
-    count_.queue_full.add();
-  }
-  if (!held_timer_->armed()) held_timer_->arm(kHeldAgeMax);
-  if (p.wanted_at != Now{} && now - p.wanted_at < kWantedEvery) return;
-  p.wanted_at = now;
-  gate_->wanted(p.id);
-}
-
-void Worker::drop_held_before(Peer& p, Now limit) {
-  while (!p.held.empty() && p.held.front().at <= limit) {
-    p.held_bytes -= p.held.front().bytes.size();
-    p.held.pop_front();
-    count_.queue_full.add();
-  }
-}
-
-void Worker::release_held(Peer& p) {
-  drop_held_before(p, loop_->now() - kHeldAgeMax);
-  auto held = std::exchange(p.held, {});
-  p.held_bytes = 0;
-  for (Held& h : held) {
-    VnetHeader v;
-    memcpy(&v, h.bytes.data(), kVnetBytes);
-    route_packet(v, base::MutByteView(h.bytes).subspan(kVnetBytes));
-  }
-  flush_all();
-}
-
-void Worker::sweep_held() {
-  bool left = false;
-  for (auto& [id, p] : peers_) {
-    drop_held_before(*p, loop_->now() - kHeldAgeMax);
-    left |= !p->held.empty();
-  }
-  if (left) held_timer_->arm(kHeldAgeMax);
-}
-
 // The first segment, whole, for whoever answers in the kernel's stead.
 void Worker::stray_segment() {
   count_.no_route.add();
   Now now = loop_->now();
   if (now - strays_since_ >= std::chrono::seconds(1)) strays_ = 0, strays_since_ = now;
   if (strays_++ >= kStraysPerSecond) return count_.stray_limit.add();
-  base::ByteVec packet(segmenter_.next_bytes());
-  bool partial = segmenter_.is_partial();
-  segmenter_.write(packet.data());
-  const IpPacket& ip = segmenter_.ip();
-  if (partial) complete_checksum(packet, ip.transport, checksum_offset(ip.proto));
-  if (!gate_->stray(std::move(packet))) count_.backlog.add();
+  if (!gate_->stray(whole_segment())) count_.backlog.add();
 }
 
 }  // namespace tunnel

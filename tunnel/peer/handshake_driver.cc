@@ -1,6 +1,7 @@
 #include "tunnel/peer/handshake_driver.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace tunnel {
@@ -187,6 +188,22 @@ void HandshakeDriver::progress(base::Result<void> step, base::Instant now) {
   a.repeat_at = now + kRepeat;
   send_from(from, step ? 0 : kEnded);
   if (!step) return fail(step.error(), now);
+  auto packets = a.handshake->take_packets();
+  tell_outcome();
+  for (const auto& p : packets) hooks_.on_packet(p);
+}
+
+// What is unanswered is repeated in its time, however many packets follow.
+void HandshakeDriver::carry(base::ByteView packet, base::Instant now) {
+  Attempt& a = *attempt_;
+  bool unanswered = a.acked < a.sent.size();
+  auto due = std::pair(a.repeat_at, a.repeat_wait);
+  progress(a.handshake->carry(packet), now);
+  if (unanswered && attempt_) std::tie(attempt_->repeat_at, attempt_->repeat_wait) = due;
+}
+
+void HandshakeDriver::tell_outcome() {
+  Attempt& a = *attempt_;
   const auto* out = a.handshake->outcome();
   if (!out || (a.told && !out->confirmed) || a.done) return;
   a.told = true;

@@ -32,6 +32,7 @@ class HandshakeDriver {
     std::function<void(const Handshake::Outcome&)> on_outcome;  // keys exist; and again when confirmed
     // The attempt is over without keys; undo what an unconfirmed on_outcome did.
     std::function<void(const base::Error&)> on_failed;
+    std::function<void(base::ByteView packet)> on_packet = [](base::ByteView) {};  // an inner one; after on_outcome
   };
   HandshakeDriver(std::string own, std::string peer, NodeContext&, Hooks);
   ~HandshakeDriver() { end_attempt(); }
@@ -41,6 +42,10 @@ class HandshakeDriver {
   void try_once(base::Instant now);     // one attempt, nothing if one is due anyway; nobody here needs the session
   void give_up() { next_try_.reset(); }
   void success() { wait_ = kFirstRetry; next_try_.reset(); }
+  // The attempt whose stream takes an inner packet now; 0: none does.
+  uint64_t stream() const { return attempt_ && attempt_->handshake->may_carry() ? attempt_->id : 0; }
+  void carry(base::ByteView packet, base::Instant now);  // while there is one
+
   bool is_wanted() const { return next_try_.has_value() || (attempt_ && !attempt_->done); }
   bool is_busy() const { return attempt_ && !attempt_->done; }
   bool is_caller() const { return attempt_ && attempt_->client && !attempt_->done; }  // an attempt begun here runs
@@ -73,6 +78,7 @@ class HandshakeDriver {
   void take_bytes(const Frame&, base::Instant now);
   void keep_ahead(const Frame&);
   void progress(base::Result<void>, base::Instant now);
+  void tell_outcome();
   void fail(base::Error, base::Instant now);
   void send_from(size_t offset, uint8_t flags);
   void end_attempt();

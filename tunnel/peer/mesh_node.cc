@@ -72,6 +72,10 @@ void MeshNode::Record::on_session(bool instance_changed) {
   exports.on_up(now);
   deny.offer();
   mesh.settle_routes();
+  tell_up();
+}
+
+void MeshNode::Record::tell_up() {
   if (conflict || told_up) return;
   told_up = true;
   if (mesh.hooks_.on_peer) mesh.hooks_.on_peer(machine.name(), true, certified());
@@ -215,6 +219,13 @@ void MeshNode::on_first_data(uint32_t index) {
   touch();
 }
 
+void MeshNode::on_held(PeerId id, base::ByteView packet) {
+  auto it = by_id_.find(id);
+  if (it == by_id_.end()) return;
+  it->second->machine.carry(packet, loop_.now());
+  touch();
+}
+
 void MeshNode::on_wanted(PeerId id) {
   auto it = by_id_.find(id);
   if (it == by_id_.end()) return;
@@ -298,9 +309,9 @@ void MeshNode::on_timer() {
 // Neither packets nor exports: what a session costs, its keys, paths and bindings at relays and NATs, is for nothing.
 void MeshNode::let_go_if_idle(Record& r) {
   base::Instant now = loop_.now();
-  auto idle = r.machine.idle_for(now);
-  bool own = config_.node.session_idle.count() > 0 && idle && *idle >= config_.node.session_idle && !r.exports.has_interest() &&
-             r.exports.granted() == 0;
+  bool may = config_.node.session_idle.count() > 0 && !r.exports.has_interest() && r.exports.granted() == 0;
+  auto idle = may ? r.machine.idle_for(now) : std::nullopt;  // asks the data plane: last
+  bool own = idle && *idle >= config_.node.session_idle;
   bool told = r.machine.is_told_to_let_go();
   if (!own && !told) return;
   r.machine.let_go(!told, now);

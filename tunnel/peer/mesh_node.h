@@ -53,6 +53,7 @@ class MeshNode {
   void on_control(const PathAddr& from, base::ByteView);
   void on_first_data(uint32_t index);
   void on_wanted(PeerId);
+  void on_held(PeerId, base::ByteView packet);  // for a peer whose route names a stream
 
   // The addresses of the own interfaces; called again when the network changed.
   void set_host_candidates(std::vector<Candidate>);

@@ -60,12 +60,18 @@ class MeshNode::Record final : public PeerEnv {
     mesh.by_index_.erase(index);
     if (mesh.data_) mesh.data_->remove_receive_keys(index);
   }
-  void set_route(DataKeysPtr keys, const PathAddr& to, uint16_t mtu) override {
+  void set_route(DataKeysPtr keys, const PathAddr& to, uint16_t mtu, uint64_t handshake) override {
+    stream = handshake;
     tx_keys = std::move(keys);
     path = to;
     inner_mtu = mtu;
     mesh.push_route(*this);
   }
+  void deliver(base::ByteView packet) override {
+    tell_up();  // its answer needs the way back
+    if (mesh.data_) mesh.data_->deliver(id, packet);
+  }
+  void tell_up();
   void on_inner_mtu(uint16_t mtu) override {
     if (mesh.hooks_.on_inner_mtu) mesh.hooks_.on_inner_mtu(machine.name(), mtu);
   }
@@ -109,6 +115,7 @@ class MeshNode::Record final : public PeerEnv {
   PeerTraffic counted;                // what the metrics have of it
   PathAddr path;
   uint16_t inner_mtu = kInnerMtuSure;
+  uint64_t stream = 0;                // of a handshake that takes packets
   std::map<std::string, Channel> channels;  // by relay name, at most two
   struct Asking {
     base::Instant next;

@@ -12,6 +12,7 @@ constexpr base::Duration kSecondAfter = 5s;       // without a direct path: a ch
 constexpr base::Duration kRebindPause = 2s, kBindingSilence = 3s;
 constexpr base::Duration kLeave = 2s;  // the relay takes what comes from the source before for that long
 constexpr size_t kChannelsMax = 2;
+using Binding = PeerMachine::Binding;
 
 // A relay that was restarted cannot read the old grant and may not say so: silence, too, asks for another.
 bool stands(const RelayClient& c, base::Instant now) {
@@ -61,7 +62,7 @@ bool MeshNode::make_room(Record& r, const std::string& relay) {
   if (r.channels.contains(relay) || r.channels.size() < kChannelsMax) return true;
   auto dead = std::find_if(r.channels.begin(), r.channels.end(), [&](const auto& e) { return !stands(*e.second.client, loop_.now()); });
   if (dead == r.channels.end()) return false;
-  if (dead->second.announced) r.machine.on_relay_path(*dead->second.announced, false, loop_.now());
+  if (dead->second.announced) r.machine.on_relay_path(*dead->second.announced, Binding::none, loop_.now());
   r.channels.erase(dead);
   return true;
 }
@@ -108,10 +109,10 @@ void MeshNode::ask_stun_now() {
 // The path is another one or none. Only the carrier changed: the old way is kept for as long as the relay takes what comes by it.
 void MeshNode::leave(Record& r, Channel& c, const std::optional<PathAddr>& path) {
   base::Instant now = loop_.now();
-  if (c.leaving) r.machine.on_relay_path(c.leaving->first, false, now);
+  if (c.leaving) r.machine.on_relay_path(c.leaving->first, Binding::none, now);
   c.leaving.reset();
   if (path && path->relay_channel == c.announced->relay_channel && path->remote == c.announced->remote) c.leaving.emplace(*c.announced, now + kLeave);
-  else r.machine.on_relay_path(*c.announced, false, now);
+  else r.machine.on_relay_path(*c.announced, Binding::none, now);
 }
 
 std::optional<base::Instant> MeshNode::channel_deadline(const Channel& c) const {
@@ -139,13 +140,13 @@ void MeshNode::drive_channels(Record& r) {
     std::optional<PathAddr> path = c.client->is_bound() ? std::optional(c.client->path()) : std::nullopt;
     if (path) path->socket = c.socket;
     if (c.leaving && (now >= c.leaving->second || c.leaving->first == path)) {
-      if (c.leaving->first != path) r.machine.on_relay_path(c.leaving->first, false, now);
+      if (c.leaving->first != path) r.machine.on_relay_path(c.leaving->first, Binding::none, now);
       c.leaving.reset();
     }
     if (path == c.announced) continue;
     if (c.announced) leave(r, c, path);
     if (path) {
-      r.machine.on_relay_path(*path, true, now);
+      r.machine.on_relay_path(*path, c.client->is_peer_bound() ? Binding::both : Binding::own, now);
       r.asking.erase(relay);
     }
     c.announced = path;

@@ -96,7 +96,7 @@ void MeshNode::settle_routes() {
 
 void MeshNode::push_route(Record& r) {
   if (!data_) return;
-  PeerRoute route{r.machine.name(), r.inner, r.conflict ? nullptr : r.tx_keys, r.path, r.inner_mtu};
+  PeerRoute route{r.machine.name(), r.inner, r.conflict ? nullptr : r.tx_keys, r.path, r.inner_mtu, r.stream};
   data_->set_peer(r.id, std::move(route));
 }
 

@@ -47,6 +47,8 @@ struct NodeContext {
                                "Handshakes given up because an older process with the same certificate still answers: not 0: an alarm.")),
         rejected(metrics.counter("edgemeshd_tunnel_control_rejected_total",
                                  "Sealed control packets that were forged, repeated or under unknown keys.")),
+        carried_out(carried(metrics, "sent")),
+        carried_in(carried(metrics, "received")),
         black_holes(metrics.counter("edgemeshd_tunnel_mtu_black_holes_total",
                                     "Paths that stopped carrying long packets while short ones still came through.")) {}
 
@@ -75,9 +77,13 @@ struct NodeContext {
                             "Birthdays not played because a relay no longer saw this node as it did.", {{"why", to_string(why)}});
   }
   size_t half_open = 0;
-  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &slept, &rivals, &rejected, &black_holes;
+  base::Counter &ok, &refused, &timed_out, &failed, &moves_direct, &moves_relay, &slept, &rivals, &rejected, &carried_out, &carried_in, &black_holes;
 
  private:
+  static base::Counter& carried(base::Metrics& m, const char* direction) {
+    return m.counter("edgemeshd_tunnel_carried_packets_total", "Inner packets that went with a handshake because its keys were not there yet.",
+                     {{"direction", direction}});
+  }
   static base::Counter& handshakes(base::Metrics& m, const char* result) {
     return m.counter("edgemeshd_tunnel_handshakes_total", "Handshakes with peers by result.", {{"result", result}});
   }

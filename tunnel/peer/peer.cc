@@ -16,7 +16,8 @@ PeerMachine::PeerMachine(std::string name, NodeContext& node, PeerEnv& env)
     : name_(std::move(name)), node_(node), env_(env),
       driver_(node.config.identity.name, name_, node,
               {[this](SignalKind k, base::ByteView b) { env_.signal(k, b); }, [this](bool client) { return make_handshake(client); },
-               [this](const Handshake::Outcome& o) { on_outcome(o); }, [this](const base::Error& e) { on_handshake_failed(e); }}),
+               [this](const Handshake::Outcome& o) { on_outcome(o); }, [this](const base::Error& e) { on_handshake_failed(e); },
+               [this](base::ByteView packet) { on_packet(packet); }}),
       keys_(node.config.rekey),
       control_(ControlChannel::Hooks{[this](base::ByteView b) { if (active_) send_sealed(*active_, PacketType::control, b); },
                 [this](const ControlBody& b) { return on_request(b); }}, node.rng),
@@ -64,6 +65,20 @@ void PeerMachine::on_outcome(const Handshake::Outcome& o) {
     env_.add_receive_keys(o.keys);
   }
   if (o.confirmed) promote(index);
+}
+
+void PeerMachine::carry(base::ByteView packet, base::Instant now) {
+  now_ = next_ = now;
+  if (denied_ || driver_.stream() == 0) return;
+  driver_.carry(packet, now);
+  node_.carried_out.add();
+}
+
+// While it is not settled who the peer is, a process that may be the lesser one is not listened to.
+void PeerMachine::on_packet(base::ByteView packet) {
+  if (denied_ || rival_) return;
+  node_.carried_in.add();
+  env_.deliver(packet);
 }
 
 void PeerMachine::take_identity(const base::NodeIdentity& id) {
@@ -145,6 +160,7 @@ void PeerMachine::deny(const std::string& why) {
   next_hello_.reset();
   rival_.reset();
   active_.reset();
+  unproved_.reset();
   unanswered_since_.reset();
   apply_route();
 }
@@ -168,6 +184,7 @@ void PeerMachine::let_go(bool tell, base::Instant now) {
   up_since_ = {};
   control_.reset({base::Code::unavailable, "the session with " + name_ + " was let go: nothing passed"});
   active_.reset();
+  unproved_.reset();
   door_path_.reset();
   unanswered_since_.reset();
   paths_.clear();
@@ -204,6 +221,7 @@ void PeerMachine::on_datagram(const PathAddr& from, base::ByteView packet, base:
   if (!opened) return node_.rejected.add();
   promote(opened->header.index);
   on_heard(now, is_active(from));
+  if (!active_ && from.is_relay()) note_unproved(from);  // it came through: both ends are bound
   switch (opened->header.type) {
     case PacketType::check: return on_check(from, opened->plain, packet.size());
     case PacketType::check_ack: return on_check_ack(opened->plain);
@@ -291,6 +309,7 @@ void PeerMachine::tick(base::Instant now) {
   }
   restart_if_dark();
   finish_pings(nullptr);
+  apply_route();  // a handshake's stream opens and ends
   compute_deadline();
 }
 

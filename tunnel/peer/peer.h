@@ -46,7 +46,9 @@ class PeerEnv {  // what a PeerMachine asks of its owner; outlives it
   virtual void remove_receive_keys(uint32_t index) = 0;
   // Where DATA goes and under which keys; null: it waits in the data plane's queue.
   // inner_mtu: longer packets go in pieces.
-  virtual void set_route(DataKeysPtr, const PathAddr&, uint16_t inner_mtu) = 0;
+  // stream: not 0, without keys: they come to carry() instead.
+  virtual void set_route(DataKeysPtr, const PathAddr&, uint16_t inner_mtu, uint64_t stream) = 0;
+  virtual void deliver(base::ByteView packet) = 0;  // an inner one that came with the handshake
   // What the kernel is to think of the way to this peer. While a new path's MTU is searched, it stays.
   virtual void on_inner_mtu(uint16_t) = 0;
   virtual PeerTraffic traffic() const = 0;
@@ -90,7 +92,9 @@ class PeerMachine : private PunchEnv {
   void on_signal(SignalKind, base::ByteView, base::Instant now);
   void on_datagram(const PathAddr& from, base::ByteView packet, base::Instant now);  // sealed, for one of our indices
   void on_first_data(uint32_t index, base::Instant now);
-  void on_relay_path(const PathAddr&, bool bound, base::Instant now);
+  enum class Binding : uint8_t { none, own, both };  // of the ends of a relay channel
+  void on_relay_path(const PathAddr&, Binding, base::Instant now);
+  void carry(base::ByteView packet, base::Instant now);  // one that waited for keys: with the handshake
   void doubt(const PathAddr&, base::Instant now);  // it may just have died: checked at once
   void on_routes_changed(base::Instant now);       // of signalling
   void on_udp_back(base::Instant now);             // a direct path may be possible now
@@ -135,6 +139,7 @@ class PeerMachine : private PunchEnv {
   std::unique_ptr<Handshake> make_handshake(bool client);
   void on_outcome(const Handshake::Outcome&);
   void on_handshake_failed(const base::Error&);
+  void on_packet(base::ByteView);
   void promote(uint32_t index);
   void on_new_current();
   ControlBody on_request(const ControlBody&);
@@ -201,6 +206,7 @@ class PeerMachine : private PunchEnv {
   void drive_paths();
   void choose_path();
   void apply_route();
+  void note_unproved(const PathAddr&);
   void poll_traffic();
   void watch_silence();
   void finish_pings(const Path*);
@@ -241,9 +247,11 @@ class PeerMachine : private PunchEnv {
   std::vector<base::IpPort> advertised_, lan_;
   uint64_t hello_revision_ = 0, sent_revision_ = 0;  // of the own candidates: in the last hello; as the peer has them
   std::optional<PathAddr> active_;
+  std::optional<PathAddr> unproved_;         // a relay channel with both ends bound: DATA goes there until a path is proved
   DataKeysPtr routed_keys_;
   std::optional<PathAddr> routed_path_;
   uint16_t routed_mtu_ = 0, told_mtu_ = 0;
+  uint64_t routed_stream_ = 0;
   uint64_t seen_long_ = 0;
 
   base::Instant last_heard_{}, last_sent_{}, last_report_{}, next_poll_{}, last_moving_{};

@@ -92,10 +92,11 @@ void PeerMachine::send_report() {
   if (active_) send_sealed(*active_, PacketType::check_ack, encode(feedback()));
 }
 
-void PeerMachine::on_relay_path(const PathAddr& a, bool bound, base::Instant now) {
+void PeerMachine::on_relay_path(const PathAddr& a, Binding binding, base::Instant now) {
   now_ = next_ = now;
-  if (!bound) {
+  if (binding == Binding::none) {
     paths_.remove(a);
+    if (unproved_ == a) unproved_.reset();
     return choose_path();
   }
   paths_.remove_if_relay(a.remote, a.relay_channel);
@@ -104,6 +105,13 @@ void PeerMachine::on_relay_path(const PathAddr& a, bool bound, base::Instant now
     p->due = now;
   }
   choose_path();
+  if (binding == Binding::both) note_unproved(a);
+}
+
+void PeerMachine::note_unproved(const PathAddr& a) {
+  if (active_ || unproved_) return;
+  unproved_ = a;
+  apply_route();
 }
 
 void PeerMachine::doubt(const PathAddr& a, base::Instant now) {
@@ -187,13 +195,18 @@ void PeerMachine::choose_path() {
 }
 
 void PeerMachine::apply_route() {
-  DataKeysPtr keys = active_ ? keys_.current() : nullptr;
+  if (active_) unproved_.reset();
+  const auto& to = active_ ? active_ : unproved_;
+  DataKeysPtr keys = to ? keys_.current() : nullptr;
+  uint64_t stream = keys || denied_ || rival_ ? 0 : driver_.stream();
   uint16_t mtu = routed_mtu();
-  if (keys == routed_keys_ && (!keys || (routed_path_ == active_ && routed_mtu_ == mtu))) return;
+  bool same_way = keys ? routed_path_ == to && routed_mtu_ == mtu : routed_stream_ == stream;
+  if (keys == routed_keys_ && same_way) return;
   routed_keys_ = keys;
-  routed_path_ = active_;
+  routed_path_ = to;
   routed_mtu_ = mtu;
-  env_.set_route(keys, active_.value_or(PathAddr{}), mtu);
+  routed_stream_ = stream;
+  env_.set_route(keys, to.value_or(PathAddr{}), mtu, stream);
 }
 
 void PeerMachine::poll_traffic() {

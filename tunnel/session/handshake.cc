@@ -6,6 +6,10 @@
 
 namespace tunnel {
 
+namespace {
+constexpr uint32_t kIsPacket = uint32_t(1) << 31;  // in the length before a message
+}
+
 bool goes_first(std::string_view own_name, std::string_view peer_name) {
   return base::sha256(base::as_bytes(own_name)) < base::sha256(base::as_bytes(peer_name));
 }
@@ -28,11 +32,14 @@ base::Result<void> Handshake::advance() {
   if (read_.size() > base::limits::kSignalMessageBytesMax) return base::fail(base::Code::limit, "{} sends too much", config_.peer_name);
   for (;;) {
     base::Reader r(read_);
-    base::ByteView message = r.take(r.u32());
-    if (!r.ok() || await_ == Await::channel || await_ == Await::nothing) return {};
+    uint32_t length = r.u32();
+    bool is_packet = length & kIsPacket;
+    base::ByteView message = r.take(length & ~kIsPacket);
+    if (!r.ok() || await_ == Await::channel || (await_ == Await::nothing && !is_packet)) return {};
     base::ByteVec copy(message.begin(), message.end());
     read_.erase(read_.begin(), read_.begin() + long(r.position()));
-    EM_TRY(await_ == Await::hello ? on_hello(copy) : on_confirm(copy));
+    if (is_packet) EM_TRY(on_packet(copy));
+    else EM_TRY(await_ == Await::hello ? on_hello(copy) : on_confirm(copy));
   }
 }
 
@@ -127,6 +134,28 @@ base::Result<void> Handshake::on_confirm(base::ByteView b) {
   out_.confirmed = true;
   await_ = Await::nothing;
   return config_.client ? send_confirm() : base::Result<void>{};
+}
+
+bool Handshake::may_carry() const {
+  bool knows_peer = config_.client ? await_ != Await::channel : out_.keys != nullptr;
+  return knows_peer && carried_ < kCarriedPacketsMax && channel_->takes_packets() && (out_.confirmed || config_.psks.empty());
+}
+
+base::Result<void> Handshake::carry(base::ByteView packet) {
+  if (!may_carry() || packet.empty() || packet.size() > kCarriedPacketBytesMax) return base::fail(base::Code::invalid, "no packet may follow");
+  carried_++;
+  base::ByteVec framed;
+  base::Writer w(framed);
+  w.u32(kIsPacket | uint32_t(packet.size()));
+  w.put(packet);
+  return channel_->write(framed);
+}
+
+base::Result<void> Handshake::on_packet(base::ByteView packet) {
+  if (!out_.keys || !(out_.confirmed || psk_.id.empty()) || packet.empty() || packet.size() > kCarriedPacketBytesMax || ++taken_ > kCarriedPacketsMax)
+    return refuse({base::Code::invalid, config_.peer_name + " sent a packet that has no place in the handshake"});
+  packets_.emplace_back(packet.begin(), packet.end());
+  return {};
 }
 
 base::Result<void> Handshake::send(const base::ByteVec& message) {

@@ -8,14 +8,22 @@
 //   TLS Certificate .. Finished, hello  ->  checks the peer, derives keys (may receive from here on)
 //   checks, derives, compares           <-  hello, confirm
 //   confirm                             ->  compares: confirmed
+//
+// Packets. Inner packets that wait for keys may follow in the stream: the client's behind its hello, the server's behind its confirm,
+// kCarriedPacketsMax of each side. TLS has authenticated both ends by then, and nothing of a stream can be played again. With a
+// pre-shared key they wait for the confirm, as everything does that it is to protect.
 // No I/O and no clock; owned by the peer it is for (tunnel/peer).
 #pragma once
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "tunnel/session/messages.h"
 #include "tunnel/session/secure_channel.h"
 
 namespace tunnel {
+
+inline constexpr size_t kCarriedPacketsMax = 16, kCarriedPacketBytesMax = 1500;
 
 struct Psk {
   base::ByteVec id, key;
@@ -50,12 +58,16 @@ class Handshake {
   base::ByteVec take_output() { return channel_->take_output(); }
   const Outcome* outcome() const { return out_.keys ? &out_ : nullptr; }
   bool confirmed() const { return out_.confirmed; }
+  bool may_carry() const;  // one more packet
+  base::Result<void> carry(base::ByteView packet);
+  std::vector<base::ByteVec> take_packets() { return std::exchange(packets_, {}); }  // that came; outcome() says from whom
 
  private:
   base::Result<void> advance();
   base::Result<void> on_established();
   base::Result<void> on_hello(base::ByteView);
   base::Result<void> on_confirm(base::ByteView);
+  base::Result<void> on_packet(base::ByteView);
   base::Result<void> choose_psk();
   base::Result<void> derive();
   base::Result<void> send(const base::ByteVec& message);
@@ -69,6 +81,8 @@ class Handshake {
   Psk psk_;
   Digest own_mac_{}, peer_mac_{};
   Outcome out_;
+  std::vector<base::ByteVec> packets_;
+  size_t carried_ = 0, taken_ = 0;  // packets sent, and come
 };
 
 }  // namespace tunnel

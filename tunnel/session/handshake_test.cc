@@ -120,6 +120,57 @@ TEST(Handshake, AnotherNameIsNamedInBothLogs) {
   EXPECT_FALSE(p.server.handshake->outcome());
 }
 
+std::vector<std::string> texts(std::vector<base::ByteVec> packets) {
+  std::vector<std::string> out;
+  for (const auto& p : packets) out.emplace_back(base::as_text(p));
+  return out;
+}
+
+// The client's packets arrive with its Finished, the server's with its confirm: before either has keys that the other was seen to have.
+TEST(Handshake, PacketsFollowInTheStream) {
+  base::TestCa ca(kCluster);
+  Pair p = tls_pair(ca);
+  p.client.start();
+  p.server.start();
+  (void)p.client.handshake->start();
+  EXPECT_FALSE(p.client.handshake->may_carry());
+  EXPECT_FALSE(p.client.handshake->carry(base::as_bytes("too early")));
+  Pair::step(p.client, p.server, 1 << 20);
+  EXPECT_FALSE(p.server.handshake->may_carry()) << "it does not know yet who asks";
+  Pair::step(p.server, p.client, 1 << 20);
+  for (const char* text : {"one", "two"}) ASSERT_TRUE(p.client.handshake->carry(base::as_bytes(std::string_view(text))));
+  Pair::step(p.client, p.server, 1 << 20);
+  ASSERT_TRUE(p.server.result) << p.server.result.error().what;
+  EXPECT_EQ(texts(p.server.handshake->take_packets()), (std::vector<std::string>{"one", "two"}));
+  ASSERT_TRUE(p.server.handshake->carry(base::as_bytes("answer")));
+  Pair::step(p.server, p.client, 1 << 20);
+  EXPECT_TRUE(p.client.handshake->confirmed());
+  EXPECT_EQ(texts(p.client.handshake->take_packets()), std::vector<std::string>{"answer"});
+  for (size_t i = 2; i < kCarriedPacketsMax; i++) ASSERT_TRUE(p.client.handshake->carry(base::as_bytes("more")));
+  EXPECT_FALSE(p.client.handshake->may_carry());
+  Pair::step(p.client, p.server, 7);
+  EXPECT_TRUE(p.server.handshake->confirmed());
+  EXPECT_EQ(p.server.handshake->take_packets().size(), kCarriedPacketsMax - 2);
+}
+
+// What a pre-shared key is to protect is not said before both have proved to have it.
+TEST(Handshake, WithAPreSharedKeyPacketsWaitForTheConfirm) {
+  base::TestCa ca(kCluster);
+  Pair p = tls_pair(ca);
+  p.client.config.psks = p.server.config.psks = {psk(1)};
+  p.client.start();
+  p.server.start();
+  (void)p.client.handshake->start();
+  for (int flights = 0; flights < 2; flights++) {
+    Pair::step(p.client, p.server, 1 << 20);
+    EXPECT_FALSE(p.server.handshake->may_carry());
+    Pair::step(p.server, p.client, 1 << 20);
+    EXPECT_EQ(p.client.handshake->may_carry(), flights == 1);
+  }
+  Pair::step(p.client, p.server, 1 << 20);
+  EXPECT_TRUE(p.server.handshake->may_carry());
+}
+
 TEST(Handshake, DeniedPeerGetsNoKeys) {
   base::TestCa ca(kCluster);
   Pair p = tls_pair(ca);

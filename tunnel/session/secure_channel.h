@@ -20,6 +20,7 @@ class SecureChannel {
   virtual Digest peer_leaf() const = 0;                  // SHA-256 of its certificate
   virtual base::Result<void> write(base::ByteView application_data) = 0;
   virtual base::ByteVec take_read() = 0;                 // application data received so far
+  virtual bool takes_packets() const = 0;                // the peer's version does, behind the handshake's messages (handshake.h)
   virtual base::Result<Digest> exporter(std::string_view label, base::ByteView context) = 0;  // kExporterLabel, kResumeLabel
 };
 

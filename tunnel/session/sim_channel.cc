@@ -68,6 +68,7 @@ class SimChannel final : public SecureChannel {
     return {};
   }
   base::ByteVec take_read() override { return std::exchange(read_, {}); }
+  bool takes_packets() const override { return true; }
   base::Result<Digest> exporter(std::string_view label, base::ByteView context) override {
     base::ByteVec text(label.begin(), label.end());
     text.insert(text.end(), context.begin(), context.end());

@@ -5,6 +5,8 @@
 namespace tunnel {
 namespace {
 
+constexpr const char* kSessionAlpn = "edgemesh-session/2";  // 1 had no name: no packets behind the handshake's messages
+
 class TlsChannel final : public SecureChannel {
  public:
   TlsChannel(std::shared_ptr<const base::TlsContext> context, bool client, base::WallTime at, std::string trust_domain)
@@ -18,6 +20,7 @@ class TlsChannel final : public SecureChannel {
   Digest peer_leaf() const override { return base::sha256(engine_.peer_leaf()); }
   base::Result<void> write(base::ByteView b) override { return engine_.write(b); }
   base::ByteVec take_read() override { return take(plain_); }
+  bool takes_packets() const override { return engine_.alpn() == kSessionAlpn; }
   base::Result<Digest> exporter(std::string_view label, base::ByteView context) override {
     Digest out;
     EM_TRY_ASSIGN(base::ByteVec secret, engine_.export_keying_material(label, context, out.size()));
@@ -48,6 +51,7 @@ base::Result<TlsChannelFactory> TlsChannelFactory::make(const Pem& pem, std::str
   c.ca_pem = pem.ca;
   c.not_before_slack = std::chrono::hours(24);
   c.dates = std::move(dates);
+  c.alpn = {kSessionAlpn};
   c.verify = [trust_domain](base::ByteView leaf) -> base::Result<void> {
     EM_TRY(base::parse_node_identity(leaf, trust_domain));
     return {};

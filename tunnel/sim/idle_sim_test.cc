@@ -1,13 +1,9 @@
 // Sessions nobody uses are let go, on both sides, and the next packet makes another as if nothing had been.
-#include <gtest/gtest.h>
-
-#include "tunnel/sim/mesh_sim.h"
+#include "tunnel/sim/sim_checks.h"
 
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
-
-base::IpAddr ip(const char* s) { return *base::IpAddr::parse(s); }
 
 struct IdleSim : testing::TestWithParam<bool> {  // direct
   void start(MeshSim& s, base::Duration idle_a = 60s, base::Duration idle_b = 60s) {
@@ -24,19 +20,14 @@ struct IdleSim : testing::TestWithParam<bool> {  // direct
     s.run_for(3s);
     s.talk("a", "b");
     s.run_for(10s);
-    ASSERT_EQ(state(s), "up up");
+    ASSERT_EQ(states(s), "up up");
     ASSERT_EQ(s.is_direct("a", "b"), GetParam());
     s.silence();
   }
-  static std::string state(const MeshSim& s) { return s.view("a", "b").state + " " + s.view("b", "a").state; }
-  static base::Duration meet(MeshSim& s) {
-    base::Instant since = s.loop.now();
+  // How soon they meet when packets flow again.
+  static base::Duration wake(MeshSim& s) {
     s.talk("a", "b");
-    return s.loop.run_until([&] { return s.met("a", "b", since); }, 10s) ? s.loop.now() - since : base::Duration(1h);
-  }
-  static void expect_sound(const MeshSim& s) {
-    for (const auto& p : s.problems) ADD_FAILURE() << p;
-    EXPECT_EQ(s.doubled + s.misattributed, 0u);
+    return meet(s);
   }
 };
 INSTANTIATE_TEST_SUITE_P(Paths, IdleSim, testing::Values(true, false), [](const auto& i) { return i.param ? "direct" : "relay"; });
@@ -45,14 +36,14 @@ TEST_P(IdleSim, ASessionWithoutPacketsIsLetGoAndMadeAgainAtOnce) {
   MeshSim s(1);
   start(s);
   s.run_for(55s);
-  EXPECT_EQ(state(s), "up up");
+  EXPECT_EQ(states(s), "up up");
   s.run_for(10s);
-  EXPECT_EQ(state(s), "idle idle");
+  EXPECT_EQ(states(s), "idle idle");
   EXPECT_EQ(s.open_sockets("a") + s.open_sockets("b"), 0u);
   uint64_t before = s.net.delivered();
   s.run_for(20s);  // the NAT's mapping is kept by STUN alone
   EXPECT_LE(s.net.delivered() - before, 12u) << "nothing is checked or bound for it";
-  EXPECT_LE(meet(s), 1s);
+  EXPECT_LE(wake(s), 1s);
   s.run_for(5s);
   EXPECT_EQ(s.is_direct("a", "b"), GetParam());
   expect_sound(s);
@@ -62,8 +53,8 @@ TEST_P(IdleSim, OneThatWouldKeepItForEverIsTold) {
   MeshSim s(2);
   start(s, 60s, 0s);
   s.run_for(70s);
-  EXPECT_EQ(state(s), "idle idle");
-  EXPECT_LE(meet(s), 1s);
+  EXPECT_EQ(states(s), "idle idle");
+  EXPECT_LE(wake(s), 1s);
   expect_sound(s);
 }
 
@@ -85,8 +76,8 @@ TEST_P(IdleSim, APacketThatCrossesIsTakenAndMakesAnotherSession) {
   s.run_for(200ms);
   EXPECT_EQ(s.delivered, before + 1);
   s.run_for(2s);
-  EXPECT_EQ(state(s), "up up");
-  EXPECT_LE(meet(s), 1s);
+  EXPECT_EQ(states(s), "up up");
+  EXPECT_LE(wake(s), 1s);
   expect_sound(s);
 }
 
@@ -97,7 +88,7 @@ TEST_P(IdleSim, APacketNowAndThenKeepsIt) {
     s.run_for(50s);
     s.send(i % 2 ? "a" : "b", i % 2 ? "b" : "a");
   }
-  EXPECT_EQ(state(s), "up up");
+  EXPECT_EQ(states(s), "up up");
   EXPECT_GE(s.view("a", "b").since_s, 1000);
 }
 
@@ -109,10 +100,10 @@ TEST_P(IdleSim, AnExportInUseKeepsIt) {
   s.mesh("a").request_export("b", r, [&](auto g) { granted = bool(g); });
   s.run_for(10min);
   EXPECT_TRUE(granted);
-  EXPECT_EQ(state(s), "up up");
+  EXPECT_EQ(states(s), "up up");
   s.mesh("a").release_export("b", r);
   s.run_for(70s);
-  EXPECT_EQ(state(s), "idle idle");
+  EXPECT_EQ(states(s), "idle idle");
 }
 
 // Another one could not be made.
@@ -122,10 +113,10 @@ TEST_P(IdleSim, WithoutSignallingItIsKept) {
   start(s);
   s.set_relay(false);
   s.run_for(30min);
-  EXPECT_EQ(state(s), "up up");
+  EXPECT_EQ(states(s), "up up");
   s.set_relay(true);
   s.run_for(10s);
-  EXPECT_EQ(state(s), "idle idle");
+  EXPECT_EQ(states(s), "idle idle");
 }
 
 }  // namespace

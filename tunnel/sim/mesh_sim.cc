@@ -7,6 +7,8 @@ namespace {
 using namespace std::chrono_literals;
 constexpr uint16_t kPort = 20006;
 constexpr base::Duration kSignalDelay = 20ms;
+constexpr base::Duration kHeldAge = 1s;
+constexpr size_t kHeldMax = 64;
 }  // namespace
 
 // ---- signalling
@@ -87,7 +89,37 @@ uint16_t SimDataPlane::socket_port(uint32_t socket) const {
   return it == sockets_.end() ? 0 : it->second->port();
 }
 
-void SimDataPlane::set_peer(PeerId id, PeerRoute r) { peers_[id].route = std::move(r); }
+void SimDataPlane::set_peer(PeerId id, PeerRoute r) {
+  Peer& p = peers_[id];
+  if (r.stream != p.route.stream) p.may_hand_over = r.stream ? kHandedPacketsMax : 0;
+  p.route = std::move(r);
+  clock_.post([this, alive = std::weak_ptr(alive_), id] {  // a worker's turn
+    auto it = alive.expired() ? peers_.end() : peers_.find(id);
+    if (!alive.expired() && it != peers_.end()) release(id, it->second);
+  });
+}
+
+void SimDataPlane::release(PeerId id, Peer& p) {
+  while (!p.held.empty() && (p.held.front().at + kHeldAge <= sim_.loop.now() || p.held.size() > kHeldMax)) {
+    p.held.pop_front();
+    sim_.lost++;
+  }
+  while (!p.held.empty() && (p.route.tx_keys || p.may_hand_over)) {
+    std::string text = std::move(p.held.front().text);
+    p.held.pop_front();
+    if (p.route.tx_keys) {
+      send_text(p, std::move(text));
+      continue;
+    }
+    p.may_hand_over--;
+    hooks_.on_held(id, base::ByteVec(text.begin(), text.end()));
+  }
+}
+
+void SimDataPlane::deliver(PeerId id, base::ByteView packet) {
+  auto p = peers_.find(id);
+  if (p != peers_.end()) sim_.delivered_inner(name_, p->second.route.name, packet);
+}
 
 LaneCounter& SimDataPlane::counter_of(const DataKeysPtr& keys) {
   auto it = counters_.find(keys);
@@ -132,8 +164,15 @@ void SimDataPlane::send(const PathAddr& to, base::ByteView b, uint8_t ttl) {
 bool SimDataPlane::send_inner(const std::string& to) {
   for (auto& [id, p] : peers_) {
     if (p.route.name != to) continue;
-    if (!p.route.tx_keys) return hooks_.on_wanted(id), false;
-    std::string text = fmt::format("{} {} {} {}", name_, to, ++sim_.numbers_, sim_.loop.now().time_since_epoch().count());
+    p.held.push_back({fmt::format("{} {} {} {}", name_, to, ++sim_.numbers_, sim_.loop.now().time_since_epoch().count()), sim_.loop.now()});
+    release(id, p);
+    if (!p.held.empty()) hooks_.on_wanted(id);
+    return true;
+  }
+  return false;
+}
+
+void SimDataPlane::send_text(Peer& p, std::string text) {
     if (sim_.full_size && text.size() < p.route.inner_mtu) text.resize(p.route.inner_mtu);
     base::ByteVec packet(kHeaderBytes + text.size() + kTagBytes);
     std::copy(text.begin(), text.end(), packet.begin() + kHeaderBytes);
@@ -143,9 +182,6 @@ bool SimDataPlane::send_inner(const std::string& to) {
     (p.route.path.is_relay() ? p.traffic.tx_bytes_relay : p.traffic.tx_bytes_direct) += text.size();
     p.traffic.last_tx = clock_.now();
     send(p.route.path, packet);
-    return true;
-  }
-  return false;
 }
 
 void SimDataPlane::on_datagram(uint32_t socket, base::IpPort from, base::ByteView b) {
@@ -297,7 +333,7 @@ void MeshSim::start(const std::string& name) {
   n.data = std::make_unique<SimDataPlane>(*this, name, *n.host, *n.loop, kPort);
   MeshNode* m = n.mesh.get();
   n.data->hooks_ = {[m](const PathAddr& from, base::ByteVec b) { m->on_control(from, b); }, [m](uint32_t i) { m->on_first_data(i); },
-                    [m](PeerId id) { m->on_wanted(id); }, {}};
+                    [m](PeerId id) { m->on_wanted(id); }, [m](PeerId id, base::ByteVec b) { m->on_held(id, b); }, {}};
   m->attach(n.data.get());
   if (n.spec.lan) start_lan(name);
   m->set_host_candidates({{CandidateKind::host, {n.host->ip(), kPort}}});

@@ -1,6 +1,7 @@
 // A simulated mesh: real MeshNodes with the deterministic handshake over SimNet, a SimSignal between them, and a data plane that
 // seals and opens real DATA packets. Relays with the real RelayServer, one to begin with. For tests and the program mesh_sim.
 #pragma once
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -62,10 +63,11 @@ class SimDataPlane final : public DataPlane {
   uint32_t open_carrier(std::function<void(base::ByteView)>) override;
   void carried(uint32_t carrier, const base::IpPort& relay, base::ByteView) override;
   size_t open_sockets() const { return sockets_.size(); }
+  void deliver(PeerId, base::ByteView packet) override;
   void write_tun(base::ByteView) override {}
   PeerTraffic traffic(PeerId id) const override;
   base::Result<void> rebind(uint16_t) override { return {}; }
-  // Sends one inner packet if there are keys; else the peer is wanted. False: not sent.
+  // Sends one inner packet if there are keys; else it waits, for a second at most, or goes with a handshake. False: no such peer.
   bool send_inner(const std::string& to);
 
  private:
@@ -79,7 +81,15 @@ class SimDataPlane final : public DataPlane {
   struct Peer {
     PeerRoute route;
     PeerTraffic traffic;
+    struct Held {
+      std::string text;
+      base::Instant at;
+    };
+    std::deque<Held> held;
+    size_t may_hand_over = 0;
   };
+  void send_text(Peer&, std::string text);
+  void release(PeerId, Peer&);
   void on_datagram(uint32_t socket, base::IpPort from, base::ByteView);
   void on_data(const PathAddr&, base::ByteView);
   MeshSim& sim_;
@@ -95,6 +105,7 @@ class SimDataPlane final : public DataPlane {
   std::map<uint32_t, Keys> keys_;
   std::map<DataKeysPtr, LaneCounter> counters_;  // a route may lose its keys and get the same ones back: they count on
   DataPlaneHooks hooks_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 class MeshSim {

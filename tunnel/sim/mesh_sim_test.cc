@@ -1,12 +1,11 @@
 #include "tunnel/sim/random_mesh.h"
 
-#include <gtest/gtest.h>
+#include "tunnel/sim/sim_checks.h"
 
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 
-base::IpAddr ip(const char* s) { return *base::IpAddr::parse(s); }
 base::NatSpec nat(const char* public_ip) { return {.public_ip = ip(public_ip), .keep_port = true}; }
 base::NatSpec symmetric(const char* public_ip) { return {.public_ip = ip(public_ip), .mapping = base::NatRule::endpoint}; }
 
@@ -16,18 +15,6 @@ void two_sites(MeshSim& s, bool direct = true) {
   s.add("b", {.nat = nat("198.51.100.2"), .ip = ip("192.168.1.20"), .direct = direct});
   s.start("a");
   s.start("b");
-}
-
-// How long until both hear each other's packets sent from now on.
-base::Duration meet(MeshSim& s, const char* a, const char* b, base::Duration at_most = 30s) {
-  base::Instant since = s.loop.now();
-  if (!s.loop.run_until([&] { return s.met(a, b, since); }, at_most)) return at_most + 1h;
-  return s.loop.now() - since;
-}
-
-void expect_sound(const MeshSim& s) {
-  for (const auto& p : s.problems) ADD_FAILURE() << p;
-  EXPECT_EQ(s.doubled + s.misattributed, 0u);
 }
 
 TEST(MeshSim, OverTheRelayWhenPunchingIsOff) {
@@ -76,7 +63,7 @@ TEST(MeshSim, OnOneLanWithoutAnyRelay) {
   s.start("b");
   s.talk("a", "b");
   EXPECT_LE(meet(s, "a", "b"), 1s);
-  EXPECT_TRUE(s.is_direct("a", "b"));
+  EXPECT_TRUE(s.loop.run_until([&] { return s.is_direct("a", "b"); }, 1s));
   expect_sound(s);
 }
 

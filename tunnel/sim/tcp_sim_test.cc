@@ -1,13 +1,10 @@
 // Networks that let no UDP through, in virtual time: the relay by TCP, and back.
-#include <gtest/gtest.h>
-
-#include "tunnel/sim/mesh_sim.h"
+#include "tunnel/sim/sim_checks.h"
 
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 
-base::IpAddr ip(const char* s) { return *base::IpAddr::parse(s); }
 base::NatSpec nat(const char* public_ip) { return {.public_ip = ip(public_ip), .keep_port = true}; }
 
 void add_sites(MeshSim& s, bool direct = true) {
@@ -20,18 +17,6 @@ void start(MeshSim& s) {
   s.talk("a", "b");
 }
 bool is_by_tcp(const MeshSim& s, const char* a, const char* b) { return s.view(a, b).path.find("TCP") != std::string::npos; }
-bool are_direct(const MeshSim& s) { return s.is_direct("a", "b") && s.is_direct("b", "a"); }
-
-// How long until both hear each other's packets sent from now on.
-base::Duration meet(MeshSim& s) {
-  base::Instant since = s.loop.now();
-  return s.loop.run_until([&] { return s.met("a", "b", since); }, 30s) ? s.loop.now() - since : 1h;
-}
-
-void expect_sound(const MeshSim& s) {
-  for (const auto& p : s.problems) ADD_FAILURE() << p;
-  EXPECT_EQ(s.doubled + s.misattributed, 0u);
-}
 
 // At once, and the other side need not know.
 TEST(TcpSim, WithoutUdpTheRelayIsReachedByTcp) {
