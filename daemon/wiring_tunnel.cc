@@ -71,6 +71,7 @@ Result<void> Daemon::start_tunnel() {
   c.session_idle = t.session_idle;
   c.lan_discovery = t.lan_discovery;
   c.port_mapping = t.port_mapping;
+  c.upnp = t.upnp;
   c.rekey_after = t.rekey_after;
   c.native = t.native;
   c.own_pod_cidrs = t.pod_cidrs;

@@ -29,6 +29,7 @@ class PortmapPort {
   void check();
   void stop_for_good() { client_.release(); }
   std::optional<base::IpPort> outside() const { return client_.outside(); }
+  const std::optional<PortmapWay>& way() const { return client_.way(); }
   PortMappingView view() const;
 
  private:

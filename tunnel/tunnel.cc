@@ -17,6 +17,7 @@
 #include "tunnel/relay_port.h"
 #include "tunnel/session/tls_channel.h"
 #include "tunnel/signal/h2_signal.h"
+#include "tunnel/upnp_port.h"
 
 namespace tunnel {
 namespace {
@@ -49,6 +50,8 @@ class TunnelImpl final : public Tunnel {
     if (lan_) lan_->stop_for_good();
     lan_.reset();
     if (portmap_) portmap_->stop_for_good();
+    if (upnp_) upnp_->stop_for_good();
+    upnp_.reset();
     portmap_.reset();
     if (mesh_) mesh_->close_all("this node stops");
     data_.reset();  // no hook runs from here on
@@ -85,6 +88,7 @@ class TunnelImpl final : public Tunnel {
   void hand_over() override {
     monitor_.reset();
     lan_.reset();
+    upnp_.reset();
     portmap_.reset();
     second_timer_.reset();
     refresh_timer_.reset();
@@ -149,6 +153,7 @@ class TunnelImpl final : public Tunnel {
   NatView nat() const override {
     NatView v = mesh_ ? mesh_->nat() : NatView{};
     if (portmap_) v.port_mapping = portmap_->view();
+    if (upnp_) add_upnp(v.port_mapping, upnp_->client(), loop_.now());
     return v;
   }
   LanView lan() const override { return lan_ ? lan_->view() : LanView{}; }
@@ -292,10 +297,19 @@ class TunnelImpl final : public Tunnel {
     auto opened = PortmapPort::open(data_->port(), c_.socket_mark, [this] { on_mapped(); }, loop_, rng_, metrics_);
     if (opened) portmap_ = std::move(*opened);
     else EM_LOG(warn, "tunnel", "the router is not asked for a forwarded port: {}", opened.error().what);
+    if (!portmap_ || !c_.upnp) return;
+    auto upnp = UpnpPort::open(data_->port(), c_.socket_mark, [this] { on_mapped(); }, loop_, rng_, metrics_);
+    if (upnp) upnp_ = std::move(*upnp);
+    else EM_LOG(warn, "tunnel", "the router is not asked by UPnP: {}", upnp.error().what);
   }
 
+  // PCP and NAT-PMP before UPnP: what one of them gave, the other needs not give.
   void on_mapped() {
     auto at = portmap_->outside();
+    if (upnp_) upnp_->follow(at ? std::nullopt : portmap_->way());  // may come here again
+    if (!at && upnp_) at = upnp_->client().outside();
+    if (std::exchange(mapped_, at) == at) return;
+    metrics_.gauge("edgemeshd_tunnel_port_mapped", "1 while the router forwards the tunnel's port to this node.").set(at ? 1 : 0);
     if (mesh_) mesh_->set_mapped(at);
     if (!at) EM_LOG(info, "tunnel", "the router forwards no port any more");
     else
@@ -313,6 +327,7 @@ class TunnelImpl final : public Tunnel {
   void look_at_mapping() {
     if (!portmap_ || std::exchange(seen_at_, mesh_->context().outside) == mesh_->context().outside) return;
     portmap_->check();
+    if (upnp_) upnp_->check();
   }
 
   // Of whom LanPort is to tell; and whether somebody is missed who was not a second ago.
@@ -400,7 +415,9 @@ class TunnelImpl final : public Tunnel {
     mesh_->set_host_candidates(host_candidates(*links, *addresses, data_->port(), rules_));
     if (lan_) lan_->follow(lan_links(*links, *addresses, rules_));
     auto routes = portmap_ ? base::netlink::routes(base::Family::v4) : std::vector<base::netlink::Route>{};
-    if (portmap_ && routes) portmap_->follow(portmap_way(*routes, *links, *addresses, rules_));
+    if (!portmap_ || !routes) return;
+    portmap_->follow(portmap_way(*routes, *links, *addresses, rules_));
+    if (upnp_ && !portmap_->outside()) upnp_->follow(portmap_->way());
   }
 
   Config c_;
@@ -420,6 +437,8 @@ class TunnelImpl final : public Tunnel {
   std::unique_ptr<MeshNode> mesh_;
   std::unique_ptr<LanPort> lan_;
   std::unique_ptr<PortmapPort> portmap_;
+  std::unique_ptr<UpnpPort> upnp_;
+  std::optional<base::IpPort> mapped_;
   std::optional<base::IpPort> seen_at_;                          // by relays
   std::map<std::string, std::vector<base::IpPort>> advertised_;  // by peer, as its MeshNode says
   std::set<std::string> missed_;

@@ -49,6 +49,7 @@ class Tunnel {
     base::Duration session_idle = std::chrono::minutes(10);  // let go after that long without a packet; 0: never
     bool lan_discovery = true;                 // find nodes on the same link by multicast DNS, and be found
     bool port_mapping = true;                  // ask the router for a forwarded port (PCP, NAT-PMP)
+    bool upnp = true;                          // and by UPnP, where it answers neither
     base::Duration rekey_after = std::chrono::minutes(60);
     bool native = false;                       // route pod CIDRs
     std::vector<base::Cidr> own_pod_cidrs;

@@ -196,6 +196,7 @@ struct TunnelConfig {
   PunchConfig punch;
   Duration session_idle = std::chrono::minutes(10);
   bool lan_discovery = true, port_mapping = true;
+  bool upnp = true;
   bool direct_enabled = true;
   Duration rekey_after = std::chrono::minutes(60);
 };

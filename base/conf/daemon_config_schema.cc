@@ -407,8 +407,10 @@ Schema<TunnelConfig> tunnel_schema() {
       .field("portMapping", &TunnelConfig::port_mapping,
              "whether the router is asked to forward the tunnel's port (PCP, NAT-PMP) where this node has a private address and "
              "tunnel.advertise is empty")
+      .field("upnp", &TunnelConfig::upnp, "whether it is asked by UPnP too, where it answers neither; only with portMapping")
       .field("directEnabled", &TunnelConfig::direct_enabled, "whether direct paths are tried; false keeps everything on relays")
-      .field("rekeyAfter", &TunnelConfig::rekey_after, "how long session keys are used before new ones are agreed; either side of a session may be the earlier",
+      .field("rekeyAfter", &TunnelConfig::rekey_after,
+             "how long session keys are used before new ones are agreed; either side of a session may be the earlier",
              {.min = 10 * kSecond, .max = 24 * 3600 * kSecond});
 }
 

@@ -20,8 +20,11 @@ Result<std::unique_ptr<Stream>> connect_to(Loop& loop, const HttpTarget& t, Dura
 
 class Call final : public HttpCall {
  public:
-  Call(Loop& loop, const HttpTarget& t, const Request& r, Duration deadline, std::function<void(Result<Response>)> done)
-      : name_(name_of(t)), done_(std::move(done)), deadline_(loop.timer([this] { on_deadline(); })) {
+  Call(Loop& loop, const HttpTarget& t, const Request& r, Duration deadline, std::function<void(Result<Response>)> done, size_t body_max)
+      : name_(name_of(t)),
+        done_(std::move(done)),
+        deadline_(loop.timer([this] { on_deadline(); })),
+        parser_(H1Parser::Kind::response, {.body_bytes = body_max}) {
     if (r.method == "HEAD") parser_.expect_no_body();
     auto stream = connect_to(loop, t, deadline);
     if (!stream) {
@@ -70,15 +73,15 @@ class Call final : public HttpCall {
   std::function<void(Result<Response>)> done_;
   std::unique_ptr<Timer> deadline_;
   std::optional<Error> failed_;
-  H1Parser parser_{H1Parser::Kind::response};
+  H1Parser parser_;
   std::unique_ptr<Stream> stream_;
 };
 
 }  // namespace
 
 std::unique_ptr<HttpCall> http_call(Loop& loop, const HttpTarget& t, const Request& r, Duration deadline,
-                                    std::function<void(Result<Response>)> done) {
-  return std::make_unique<Call>(loop, t, r, deadline, std::move(done));
+                                    std::function<void(Result<Response>)> done, size_t body_max) {
+  return std::make_unique<Call>(loop, t, r, deadline, std::move(done), body_max);
 }
 
 }  // namespace base

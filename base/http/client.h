@@ -6,6 +6,7 @@
 #include <string>
 #include <variant>
 
+#include "base/core/limits.h"
 #include "base/core/result.h"
 #include "base/http/message.h"
 #include "base/loop/loop.h"
@@ -24,6 +25,7 @@ class HttpCall {
 };
 
 // Errors name the target and, for a unix socket nobody serves, the mend.
-std::unique_ptr<HttpCall> http_call(Loop&, const HttpTarget&, const Request&, Duration deadline, std::function<void(Result<Response>)>);
+std::unique_ptr<HttpCall> http_call(Loop&, const HttpTarget&, const Request&, Duration deadline, std::function<void(Result<Response>)>,
+                                    size_t body_max = limits::kHttpBodyBytesMax);
 
 }  // namespace base

@@ -109,7 +109,7 @@ static void say_mapping(const Json& m, std::vector<std::string>& out) {
                     "and the mapping is of no use.",
                     router, outside));
   out.push_back(
-      fmt::format("Port mapping: none; {} {}. Switch on PCP or NAT-PMP there, or forward a UDP port by hand and list it under "
+      fmt::format("Port mapping: none; {} {}. Switch on PCP, NAT-PMP or UPnP there, or forward a UDP port by hand and list it under "
                   "tunnel.advertise, if direct paths fail.",
                   trouble.empty() ? "being asked:" : trouble + ":", router));
 }

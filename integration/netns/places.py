@@ -1,5 +1,6 @@
 """Places: any arrangement of sites and carriers, made for one case and gone after it. A site is written as its profile and options,
-"port,hosts=2,hairpin=1": hosts, hairpin, udp_timeout (s), cgn (name of a carrier), lan (first three numbers), v6, pmp, delay, jitter (ms),
+"port,hosts=2,hairpin=1": hosts, hairpin, udp_timeout (s), cgn (name of a carrier), lan (first three numbers), v6, pmp
+(1: PCP and NAT-PMP, upnp: UPnP), delay, jitter (ms),
 loss (%), rate (Mbit/s), mtu, noptb (no ICMP frag-needed), exclude (its addresses are not offered). A carrier is a NAT box with sites
 behind it, written alike."""
 import contextlib
@@ -98,7 +99,8 @@ class Case:
         for k in range(o["hosts"]):
             box.nodes.append(self.host(box, lan, k))
         if o.get("pmp"):
-            p = lab.start(ns, [sys.executable, os.path.join(HERE, "pmp_server.py"), public, f"{lan}.1"], stdout=subprocess.PIPE, text=True)
+            server = "upnp_server.py" if o["pmp"] == "upnp" else "pmp_server.py"
+            p = lab.start(ns, [sys.executable, os.path.join(HERE, server), public, f"{lan}.1"], stdout=subprocess.PIPE, text=True)
             self.pids += lab.pids[-1:]
             if p.stdout.readline().strip() != "ready":
                 raise LabError("the port mapping server did not start")

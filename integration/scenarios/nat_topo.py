@@ -83,7 +83,7 @@ def carried(over):
 
 EVENTS = (("flush", 0, "direct"), ("renumber", 1, "direct"), ("udp_block", 0, "relay"), ("udp_unblock", 0, "direct"))
 FEW = ["one LAN, reflexive addresses only, hairpin on", "the same CGN, hairpin on", "the same LAN twice", "port/CGN port x port/CGN port",
-       "sym with a forwarded port x sym", "IPv6: sym x sym", "events: port x port"]
+       "sym with a forwarded port x sym", "sym with a port forwarded by UPnP x sym", "IPv6: sym x sym", "events: port x port"]
 CASES = [
     Case("one LAN", ["port,hosts=2"], want="direct"),
     Case("one LAN, reflexive addresses only, hairpin off", ["port,hosts=2,exclude=1"], want="relay"),
@@ -100,6 +100,7 @@ CASES = [
     Case("linux-open x port, no delay", ["linux-open", "port"]),
     Case("sym with a forwarded port x port", ["sym,pmp=1", "port"]),
     Case("sym with a forwarded port x sym", ["sym,pmp=1", "sym"]),
+    Case("sym with a port forwarded by UPnP x sym", ["sym,pmp=upnp", "sym"], seconds=15),
     Case("IPv6: sym x sym", ["sym,v6=1", "sym,v6=1"], want="direct"),
     Case("IPv6: fw x udpblock's neighbour", ["port,v6=1", "sym,v6=1"], want="direct"),
     Case("50 ms, 5 % loss on each side", ["port,delay=50,loss=5", "port,delay=50,loss=5,seed=9"], seconds=8),
@@ -230,7 +231,7 @@ class Topo:
             time.sleep(0.1)
 
 
-@scenario("nat-topo", "failures", "=0", seconds=110, why="seven arrangements of sites; with --pass all of them, up to ten minutes", at_once=2)
+@scenario("nat-topo", "failures", "=0", seconds=110, why="eight arrangements of sites; with --pass all of them, up to ten minutes", at_once=2)
 def nat_topo(lab, found):
     """Arrangements of NATs and what happens to them (--pass: all; --shard i/n: a part): the best path there is, and again after each event."""
     part, parts = OPTIONS["shard"]

@@ -10,6 +10,8 @@ constexpr base::Duration kHopeless = 1s;  // after the last CHECK
 
 base::Duration answer_wait(const Path& p) { return p.rtt.count() ? std::clamp<base::Duration>(2 * p.rtt, 200ms, 600ms) : base::Duration(400ms); }
 constexpr base::Duration kFirstSilence = 1s;
+constexpr int kMissesTelling =
+    2;  // CHECKs lost after a silence: it was too long, even if the peer's reopen the way before this one is dead
 constexpr base::Duration kFatalKept = 1h;  // the NAT may be another by then
 base::Duration unproved_wait(const Path& p) { return std::min<base::Duration>(50ms * (1 << std::min(p.tries, 7)), 5s); }
 
@@ -100,13 +102,13 @@ void PathSet::on_due(Path& p, base::Instant now) {
 void PathSet::used(Path& p, base::Instant when) { p.last_used = std::max(p.last_used, when); }
 
 void PathSet::on_miss(Path& p, base::Instant now) {
-  if (++p.misses < kMissesDead) {
+  if (++p.misses == kMissesTelling) life_of(p).died(p.silence, now);
+  if (p.misses < kMissesDead) {
     p.state = PathState::suspect;
     if (p.misses == 1) check_all_proved(now);  // so that a way round is known to work when this one is given up
     return;
   }
   p.state = PathState::dead;
-  life_of(p).died(p.silence, now);
   p.awaited.clear();
   p.tries = 0;
   p.due = p.addr.is_relay() ? std::optional(now + 1s) : std::nullopt;

@@ -37,8 +37,8 @@ inline constexpr size_t kRelayPathsMax = 4;   // of them; that much is left for 
 inline constexpr size_t kDirectProvedMax = 5; // learned ones beyond that many that work are not kept alive
 
 // How long a silence the NATs of a way bear before they forget it, learned from the silences themselves: a keepalive that is answered
-// after one proves that long, and the next silence may be twice as long; a path that dies at one has shown what is too long, and half
-// of that is kept for an hour. One for the direct paths of a peer, one for its
+// after one proves that long, and the next silence may be twice as long; two that are lost after one have shown what is too long, and
+// half of that is kept for an hour. One for the direct paths of a peer, one for its
 // relays by UDP and one for those by TCP: it is the NATs that are learned about.
 class BindingLife {
  public:
