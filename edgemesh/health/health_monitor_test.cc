@@ -76,12 +76,16 @@ struct Monitored : World {
       if (text.find(std::string("edgemeshd_endpoint_ejections_total{reason=\"") + r + "\"} 1") != std::string::npos) return r;
     return "none";
   }
-  // A connection that nobody answers, left alone until its SYN was sent again.
+  // A connection that nobody answers, left alone until its SYN was sent again (after a second) and that was noticed.
   void call_silently(const std::string& to) {
     UniqueFd fd = open_socket(client, true, {});
     SockAddr a(*IpPort::parse(to));
     ::connect(fd.get(), a.get(), a.len);
-    run_for(1400ms);
+    const auto noticed = [this, asked_before = asked, changes_before = changes.size()] {
+      return asked > asked_before || changes.size() > changes_before;
+    };
+    for (int i = 0; i < 50 && !noticed(); i++) run_for(100ms);
+    run_for(200ms);
   }
   using UniqueFd = base::UniqueFd;
   // One datagram to the UDP frontend; whatever comes back is for the kernel.
