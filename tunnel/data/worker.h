@@ -112,7 +112,7 @@ class Worker {
   void send_segments(Peer&);
   void send_pieces(Peer&, Batch&, uint32_t flags);
   uint8_t* room(Peer&, Batch&, size_t inner_bytes);
-  void seal(Peer&, Batch&, uint32_t flags, uint8_t* at, size_t inner_bytes);
+  void seal(Peer&, Batch&, uint32_t flags, const uint8_t* text, uint8_t* at, size_t inner_bytes);
   void hold(Peer&, const VnetHeader&, base::ByteView packet);
   void drop_held_before(Peer&, Now);
   void release_held(Peer&);
