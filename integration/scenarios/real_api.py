@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import time
-import urllib.request
 
 import manifests
 from api_source import Bench, kubeconfig

@@ -49,12 +49,14 @@ SANITIZER_ENV = {
 }
 
 
-def run_program(argv):
-    """One test program -> (cases passed, [failures]). googletest cases are counted singly; anything else counts as one."""
+def run_program(argv, shard=None):
+    """One test program -> (cases passed, [failures]). googletest cases are counted singly; anything else counts as one.
+    shard: (i, n), every nth case from the ith."""
     name = os.path.basename(argv[0])
+    shards = {"GTEST_SHARD_INDEX": str(shard[0]), "GTEST_TOTAL_SHARDS": str(shard[1])} if shard else {}
     try:
         r = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                           timeout=TEST_SECONDS_MAX, env={**os.environ, **SANITIZER_ENV}, stdin=subprocess.DEVNULL)
+                           timeout=TEST_SECONDS_MAX, env={**os.environ, **SANITIZER_ENV, **shards}, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as e:
         return 0, [f"{name}: not done after {TEST_SECONDS_MAX} s\n{tail((e.stdout or b'').decode(errors='replace'))}"]
     return judge(name, r.returncode, r.stdout)
@@ -99,10 +101,18 @@ def excerpt(out, case):
     return tail(m.group(1).strip("\n"), 20) if m else ""
 
 
+SHARDS = 4
+
+
 def run_all(programs, at_once=JOBS):
-    # under a sanitizer one per core: the slow ones of one round must not starve each other of their timers
+    """Those of waiting_tests.txt first and in shards: most of their time they wait, and one of them at the end would hold up all."""
+    waiting = listed("integration/test/waiting_tests.txt")
+    rank = {name: i for i, name in enumerate(waiting)}
+    parts = []
+    for p in sorted(programs, key=lambda p: rank.get(os.path.basename(p[0]), len(waiting))):
+        parts += [(p, (i, SHARDS)) for i in range(SHARDS)] if os.path.basename(p[0]) in rank else [(p, None)]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        results = list(pool.map(run_program, programs))
+        results = list(pool.map(lambda part: run_program(*part), parts))
     return sum(r[0] for r in results), [f for r in results for f in r[1]]
 
 
@@ -117,7 +127,7 @@ def unit_tests(preset):
     programs = test_programs(preset)
     if not programs:
         raise Broken("no test program is registered")
-    return run_all(programs, 2 * JOBS if preset == "release" else JOBS)
+    return run_all(programs, 4 * JOBS if preset == "release" else 2 * JOBS)
 
 
 def script(argv, good=r"^(?:ok|PASS) +(\S+)", bad=r"^FAIL +(.*)", timeout=3600):

@@ -114,7 +114,7 @@ class Worker {
   void send_segments(Peer&);
   void send_pieces(Peer&, Batch&, uint32_t flags);
   uint8_t* room(Peer&, Batch&, size_t inner_bytes);
-  void seal(Peer&, Batch&, uint32_t flags, uint8_t* at, size_t inner_bytes);
+  void seal(Peer&, Batch&, uint32_t flags, const uint8_t* text, uint8_t* at, size_t inner_bytes);
   void stray_segment();
   Batch& batch_for(Peer&, uint8_t ecn);
   void flush(Batch&);

@@ -47,8 +47,7 @@ void Worker::send_segments(Peer& p) {
       continue;
     }
     uint8_t* at = room(p, b, n);
-    segmenter_.write(at + kHeaderBytes);
-    seal(p, b, flags, at, n);
+    seal(p, b, flags, segmenter_.next(), at, n);
   }
 }
 
@@ -60,8 +59,7 @@ void Worker::send_pieces(Peer& p, Batch& b, uint32_t flags) {
   for (size_t i = 0; i < count; ++i) {
     size_t n = std::min(size, whole_.size() - i * size);
     uint8_t* at = room(p, b, n);
-    memcpy(at + kHeaderBytes, whole_.data() + i * size, n);
-    seal(p, b, flags | piece_flags(i, i + 1 == count), at, n);
+    seal(p, b, flags | piece_flags(i, i + 1 == count), whole_.data() + i * size, at, n);
   }
 }
 
@@ -77,8 +75,8 @@ uint8_t* Worker::room(Peer& p, Batch& b, size_t inner_bytes) {
   return at + relay;
 }
 
-void Worker::seal(Peer& p, Batch& b, uint32_t flags, uint8_t* at, size_t inner_bytes) {
-  p.route.tx_keys->seal(PacketType::data, flags, p.lane->next(), at, inner_bytes);
+void Worker::seal(Peer& p, Batch& b, uint32_t flags, const uint8_t* text, uint8_t* at, size_t inner_bytes) {
+  p.route.tx_keys->seal(PacketType::data, flags, p.lane->next(), text, at, inner_bytes);
   b.inner_bytes += inner_bytes;
   if (inner_bytes > std::min<size_t>(kInnerMtuSure, p.route.inner_mtu / 2)) b.long_ones++;
 }

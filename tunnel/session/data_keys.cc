@@ -10,10 +10,10 @@ class Direction {
   ~Direction() { base::secure_zero(iv_, sizeof iv_); }
   Direction(const Direction&) = delete;
 
-  void seal(uint8_t* packet, size_t n) const {
+  void seal(const uint8_t* text, uint8_t* packet, size_t n) const {
     uint8_t nonce[16];  // the first kNonceBytes count
     make_nonce(packet, nonce);
-    aead_->seal(nonce, {packet, kHeaderBytes}, packet + kHeaderBytes, n);
+    aead_->seal(nonce, {packet, kHeaderBytes}, text, packet + kHeaderBytes, n);
   }
   bool open(base::MutByteView packet) const {
     uint8_t nonce[16];  // the first kNonceBytes count
@@ -38,9 +38,9 @@ class DataKeysImpl final : public DataKeys {
   DataKeysImpl(AeadId id, const DirectionKeys& send, const DirectionKeys& receive, uint32_t local, uint32_t peer)
       : send_(id, send), receive_(id, receive), local_index_(local), peer_index_(peer) {}
 
-  size_t seal(PacketType type, uint32_t flags, uint64_t counter, uint8_t* buf, size_t n) const override {
+  size_t seal(PacketType type, uint32_t flags, uint64_t counter, const uint8_t* text, uint8_t* buf, size_t n) const override {
     write_header(buf, {type, flags, peer_index_, counter});
-    send_.seal(buf, n);
+    send_.seal(text, buf, n);
     return n + kOverheadBytes;
   }
   std::optional<base::MutByteView> open(base::MutByteView packet) const override {

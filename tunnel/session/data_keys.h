@@ -26,8 +26,12 @@ class DataKeys {
                                               uint32_t peer_index);
   virtual ~DataKeys() = default;
 
-  // buf holds kHeaderBytes, then n plaintext bytes, then room for kTagBytes. Writes header, seals in place; returns the total size.
-  virtual size_t seal(PacketType, uint32_t flags, uint64_t counter, uint8_t* buf, size_t n) const = 0;
+  // buf has room for kHeaderBytes, n bytes and kTagBytes. Writes header, sealed text and tag; returns the total size. The text may
+  // stand in buf already, where it will be, and else does not overlap it.
+  virtual size_t seal(PacketType, uint32_t flags, uint64_t counter, const uint8_t* text, uint8_t* buf, size_t n) const = 0;
+  size_t seal(PacketType t, uint32_t flags, uint64_t counter, uint8_t* buf, size_t n) const {
+    return seal(t, flags, counter, buf + kHeaderBytes, buf, n);
+  }
   // Opens in place; the plaintext lies inside packet. Empty optional: forged, damaged or for other keys.
   virtual std::optional<base::MutByteView> open(base::MutByteView packet) const = 0;
   virtual uint32_t local_index() const = 0;

@@ -19,9 +19,9 @@ class BoringSslAead final : public PacketAead {
     EVP_AEAD_CTX_cleanup(&ctx_);
     base::secure_zero(&ctx_, sizeof ctx_);
   }
-  void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const override {
+  void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, const uint8_t* from, uint8_t* text, size_t n) const override {
     size_t tag = 0;
-    EM_ASSERT(EVP_AEAD_CTX_seal_scatter(&ctx_, text, text + n, &tag, kTagBytes, nonce, kNonceBytes, text, n, nullptr, 0, header.data(),
+    EM_ASSERT(EVP_AEAD_CTX_seal_scatter(&ctx_, text, text + n, &tag, kTagBytes, nonce, kNonceBytes, from, n, nullptr, 0, header.data(),
                                         header.size()));
   }
   bool open(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const override {

@@ -18,8 +18,9 @@ class PacketAead {
   static std::unique_ptr<PacketAead> make(AeadId, base::ByteView key);
   virtual ~PacketAead() = default;
 
-  // Seals n bytes in place and writes the tag behind them; header is authenticated with them.
-  virtual void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const = 0;
+  // Seals n bytes of from into text and writes the tag behind them; header is authenticated with them. The two are the same, or do
+  // not overlap.
+  virtual void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, const uint8_t* from, uint8_t* text, size_t n) const = 0;
   // Opens n bytes in place, whose tag stands behind them. False: forged or damaged, and the n bytes are worth nothing.
   [[nodiscard]] virtual bool open(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const = 0;
 };

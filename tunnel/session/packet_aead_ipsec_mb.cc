@@ -37,9 +37,9 @@ class IpsecMbAead final : public PacketAead {
   explicit IpsecMbAead(base::ByteView key) { functions().expand(key.data(), &key_); }
   ~IpsecMbAead() override { base::secure_zero(&key_, sizeof key_); }
 
-  void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const override {
+  void seal(const uint8_t nonce[kNonceBytes], base::ByteView header, const uint8_t* from, uint8_t* text, size_t n) const override {
     alignas(64) gcm_context_data state;
-    seal_(&key_, &state, text, text, n, nonce, header.data(), header.size(), text + n, kTagBytes);
+    seal_(&key_, &state, text, from, n, nonce, header.data(), header.size(), text + n, kTagBytes);
   }
   bool open(const uint8_t nonce[kNonceBytes], base::ByteView header, uint8_t* text, size_t n) const override {
     alignas(64) gcm_context_data state;

@@ -23,9 +23,14 @@ TEST(PacketAead, TheFastImplementationGivesTheBytesOfBoringSsl) {
     base::ByteVec text = noise(n), a = text;
     a.resize(n + kTagBytes);
     base::ByteVec b = a;
-    fast->seal(nonce.data(), header, a.data(), n);
-    plain->seal(nonce.data(), header, b.data(), n);
+    fast->seal(nonce.data(), header, a.data(), a.data(), n);
+    plain->seal(nonce.data(), header, b.data(), b.data(), n);
     ASSERT_EQ(a, b) << n;
+    for (auto* aead : {fast.get(), plain.get()}) {
+      base::ByteVec elsewhere(n + kTagBytes);
+      aead->seal(nonce.data(), header, text.data(), elsewhere.data(), n);
+      ASSERT_EQ(elsewhere, a) << n;
+    }
     ASSERT_TRUE(fast->open(nonce.data(), header, a.data(), n)) << n;
     ASSERT_TRUE(std::equal(text.begin(), text.end(), a.begin())) << n;
   }
@@ -36,7 +41,7 @@ TEST(PacketAead, EveryImplementationRefusesWhatWasChanged) {
     auto aead = make(AeadId::aes_128_gcm, noise(16));
     if (!aead) continue;
     auto header = noise(kHeaderBytes), nonce = noise(kNonceBytes), good = noise(100 + kTagBytes);
-    aead->seal(nonce.data(), header, good.data(), 100);
+    aead->seal(nonce.data(), header, good.data(), good.data(), 100);
     for (size_t bit = 0; bit < good.size() * 8; ++bit) {
       auto bad = good;
       bad[bit / 8] ^= uint8_t(1 << bit % 8);

@@ -47,6 +47,10 @@ bool Segmenter::begin_many(const VnetHeader& v) {
   size_t transport = tcp ? size_t(packet_[ip_.transport + 12] >> 4) * 4 : kUdpHeaderBytes;
   if (transport < (tcp ? kTcpHeaderBytes : kUdpHeaderBytes) || transport > left) return false;
   header_bytes_ = ip_.transport + transport;
+  if (header_bytes_ > kHeaderBytesMax) return false;  // no kernel makes superpackets with so many extension headers
+  memcpy(headers_, packet_.data(), header_bytes_);
+  ip_.src = headers_ + (ip_.src - packet_.data());
+  ip_.dst = headers_ + (ip_.dst - packet_.data());
   segment_ = v.gso_size;
   many_ = partial_ = true;
   ip_sum_ = ip_.v6 ? 0 : lasting_sum(packet_.data());
@@ -67,8 +71,23 @@ void Segmenter::write(uint8_t* out) {
     return;
   }
   size_t payload = next_bytes_ - header_bytes_;
-  memcpy(out, packet_.data(), header_bytes_);
   memcpy(out + header_bytes_, packet_.data() + header_bytes_ + done_, payload);
+  write_headers(out, payload);
+}
+
+const uint8_t* Segmenter::next() {
+  if (!many_) {
+    next_bytes_ = 0;
+    return packet_.data();
+  }
+  uint8_t* out = packet_.data() + done_;  // so that its payload is where it is
+  write_headers(out, next_bytes_ - header_bytes_);
+  return out;
+}
+
+// Before the payload that follows, and moves on.
+void Segmenter::write_headers(uint8_t* out, size_t payload) {
+  memcpy(out, headers_, header_bytes_);
   write_ip(out, next_bytes_);
   size_t transport_bytes = next_bytes_ - ip_.transport;
   uint8_t* transport = out + ip_.transport;
@@ -83,7 +102,7 @@ void Segmenter::write(uint8_t* out) {
 
 void Segmenter::write_ip(uint8_t* out, size_t bytes) const {
   if (ip_.v6) return base::store_be16(out + 4, uint16_t(bytes - 40));
-  uint16_t id = uint16_t(base::load_be16(packet_.data() + 4) + count_);
+  uint16_t id = uint16_t(base::load_be16(headers_ + 4) + count_);
   base::store_be16(out + 2, uint16_t(bytes));
   base::store_be16(out + 4, id);
   uint32_t sum = ip_sum_ + uint32_t(bytes) + id;
