@@ -89,7 +89,10 @@ class MeshNode {
   Record* meet(const std::string& name, bool hinted);  // null: too many
   void forget(Record&);
   void let_go_if_idle(Record&);
-  void touch();        // something happened: serve timers soon
+  void touch();        // something happened: all peers are served soon
+  void touch(Record&);
+  void wake();         // the timer: whose time it is, and what is not a peer's
+  void serve(Record&);
   void on_timer();
   void update_gauges();
 
@@ -171,6 +174,7 @@ class MeshNode {
   std::unordered_map<uint32_t, Record*> by_index_;
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
+  base::Instant looked_around_{};
   std::vector<Candidate> hosts_;
   std::optional<base::IpPort> mapped_;
   DenyGossip::HeldPtr deny_;
