@@ -161,6 +161,12 @@ std::set<std::string> MeshNode::missing() const {
   return out;
 }
 
+void MeshNode::renew(const base::NodeIdentity& id, const Digest& leaf, decltype(NodeContext::Config::make_channel) make_channel) {
+  node_.config.identity = config_.node.identity = id;
+  node_.config.leaf = leaf;
+  node_.config.make_channel = std::move(make_channel);
+}
+
 void MeshNode::connect(const std::string& peer) {
   if (Record* r = meet(peer, false)) {
     r->machine.want(loop_.now());

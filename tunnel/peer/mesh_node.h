@@ -67,6 +67,8 @@ class MeshNode {
   void set_lan(const std::string& peer, const std::vector<base::IpPort>& udp);
   std::set<std::string> names() const;    // of all nodes that may be met: hinted, in session, or of earlier sessions
   std::set<std::string> missing() const;  // wanted, and without a session
+  // The own certificate was renewed: for handshakes from now on. Names, addresses and roles are the same.
+  void renew(const base::NodeIdentity&, const Digest& leaf, decltype(NodeContext::Config::make_channel));
   void connect(const std::string& peer);
   void request_export(const std::string& peer, ExportRequest, ExportLedger::Callback);
   void release_export(const std::string& peer, const ExportRequest&);
