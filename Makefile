@@ -15,7 +15,7 @@ help:
 	@echo "make install       programs, unit, manual pages and a configuration (PREFIX=/usr/local, DESTDIR=)"
 	@echo "make deb           a Debian package into build/"
 	@echo "make bench         the figures of docs/figures.md (NAMES=\"l4-kernel tunnel relay idle\")"
-	@echo "make sim SEEDS=n   random simulations from n fresh seeds (SEED=x replays one)"
+	@echo "make sim SEEDS=n   random simulations from n fresh seeds (SEED=x replays one, NODES=n: fleets)"
 	@echo "make fuzz-smoke    every fuzz target for 60 s (SECONDS=n)"
 	@echo "make format        clang-format over the tree"
 	@echo "make clean         removes build/"
@@ -57,7 +57,7 @@ fuzz-smoke: packages-test
 	@python3 integration/fuzz/smoke.py --seconds $(or $(SECONDS),60) $(TARGETS)
 
 sim: packages-build
-	@python3 integration/test/sim.py --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED))
+	@python3 integration/test/sim.py --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))
 
 format:
 	@$(PACKAGES) format

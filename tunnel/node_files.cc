@@ -26,7 +26,42 @@ base::Result<Psk> read_psk(const std::string& path) {
   return Psk{psk_id_of(key), std::move(key)};
 }
 
+base::Result<void> read_texts(const NodeFilePaths& p, NodeFiles& f) {
+  EM_TRY_ASSIGN(f.key_pem, base::read_file(p.key, kPemBytesMax));
+  EM_TRY_ASSIGN(f.ca_pem, base::read_file(p.ca, kPemBytesMax));
+  EM_TRY_ASSIGN(f.ca_certs, base::certificates_from_pem(f.ca_pem, p.ca));
+  EM_TRY_ASSIGN(auto chain, base::certificates_from_pem(f.certificate_pem, p.cert));
+  f.leaf = base::sha256(chain[0]);
+  return {};
+}
+
 }  // namespace
+
+std::string stamp_of(const NodeFilePaths& p) {
+  std::string out;
+  for (const auto& path : {p.cert, p.key}) {
+    struct stat s {};
+    if (::stat(path.c_str(), &s) == 0) out += fmt::format("{} {} {} {};", s.st_ino, s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+  }
+  return out;
+}
+
+base::Result<NodeFiles> read_renewed(const NodeFilePaths& p, const base::NodeIdentity& in_use, base::TrustClock& clock, std::chrono::seconds expiry_grace) {
+  NodeFiles f;
+  EM_TRY_ASSIGN(f.identity, base::check_node_files(p.cert, p.key, p.ca, clock.now(), expiry_grace));
+  EM_TRY_ASSIGN(f.certificate_pem, base::read_file(p.cert, kPemBytesMax));
+  EM_TRY(read_texts(p, f));
+  const base::NodeIdentity& id = f.identity;
+  if (id.name != in_use.name || id.trust_domain != in_use.trust_domain)
+    return base::fail(base::Code::invalid, "{}: this certificate is for node {} of {}, this is {} of {}: issue one for this node", p.cert, id.name, id.trust_domain,
+                      in_use.name, in_use.trust_domain);
+  if (id.overlay_ips != in_use.overlay_ips || id.pod_cidrs != in_use.pod_cidrs || id.roles != in_use.roles)
+    return base::fail(base::Code::invalid, "{}: this certificate gives {} other addresses or roles: restart this daemon to use it, or renew with edgemeshctl ca issue --renew",
+                      p.cert, id.name);
+  EM_TRY_ASSIGN(auto own, base::parse_certificate_pem(f.certificate_pem, p.cert));
+  clock.own_certificate(own.not_before, own.not_after);
+  return f;
+}
 
 base::Result<NodeFiles> read_node_files(const NodeFilePaths& p, base::TrustClock& clock, base::StateDisk& disk, std::chrono::seconds expiry_grace) {
   NodeFiles f;
@@ -39,11 +74,7 @@ base::Result<NodeFiles> read_node_files(const NodeFilePaths& p, base::TrustClock
                       p.cert, f.identity.name, p.node, f.identity.name, p.node);
   if (f.identity.overlay_ips.empty())
     return base::fail(base::Code::invalid, "{}: this certificate gives node {} no overlay address: issue it again with edgemeshctl ca issue", p.cert, f.identity.name);
-  EM_TRY_ASSIGN(f.key_pem, base::read_file(p.key, kPemBytesMax));
-  EM_TRY_ASSIGN(f.ca_pem, base::read_file(p.ca, kPemBytesMax));
-  EM_TRY_ASSIGN(f.ca_certs, base::certificates_from_pem(f.ca_pem, p.ca));
-  EM_TRY_ASSIGN(auto chain, base::certificates_from_pem(f.certificate_pem, p.cert));
-  f.leaf = base::sha256(chain[0]);
+  EM_TRY(read_texts(p, f));
   for (const auto& path : p.psks) {
     EM_TRY_ASSIGN(Psk k, read_psk(path));
     f.psks.push_back(std::move(k));

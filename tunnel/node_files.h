@@ -25,6 +25,11 @@ struct NodeFilePaths {
   std::string state_dir;  // empty: nothing is kept
   std::vector<std::string> psks;
 };
+// Of a certificate that takes the place of one in use: identity, texts and leaf; the rest stays empty. It must be for the same node, with
+// the same addresses and roles.
+base::Result<NodeFiles> read_renewed(const NodeFilePaths&, const base::NodeIdentity& in_use, base::TrustClock&, std::chrono::seconds expiry_grace);
+// Changes when the certificate or the key does.
+std::string stamp_of(const NodeFilePaths&);
 // The certificate's dates are told to the clock, and held against its time with the given grace at the end.
 base::Result<NodeFiles> read_node_files(const NodeFilePaths&, base::TrustClock&, base::StateDisk&, std::chrono::seconds expiry_grace);
 

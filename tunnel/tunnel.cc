@@ -39,10 +39,15 @@ std::vector<base::Cidr> overlay_ranges(const std::vector<base::IpAddr>& own) {
   return out;
 }
 
+base::Counter& renewals(base::Metrics& m, const char* result) {
+  return m.counter("edgemeshd_certificate_renewals_total", "Times the node's certificate file was replaced while this process ran, by what became of it.",
+                   {{"result", result}});
+}
+
 class TunnelImpl final : public Tunnel {
  public:
   TunnelImpl(Config c, Hooks h, base::Loop& loop, base::SocketStore& store, base::Rng& rng, base::Metrics& metrics)
-      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics),
+      : c_(std::move(c)), h_(std::move(h)), loop_(loop), store_(store), rng_(rng), metrics_(metrics), certificates_(*c_.clock, c_.offline_grace, metrics), renewed_(renewals(metrics, "ok")), not_renewed_(renewals(metrics, "refused")),
         frozen_(metrics.gauge("edgemeshd_mesh_nodes_frozen", "MeshNodes that are gone and still count, because too many went within a minute; anything but 0 is an alarm.")) {}
   ~TunnelImpl() override {
     c_.clock->keep();
@@ -62,7 +67,8 @@ class TunnelImpl final : public Tunnel {
 
   base::Result<void> start() {
     EM_TRY(make_state_dir());
-    EM_TRY_ASSIGN(files_, read_node_files({c_.node, c_.cert_file, c_.key_file, c_.ca_file, c_.deny_file, state_dir(), c_.psk_files}, *c_.clock, *c_.disk, c_.offline_grace));
+    certificate_stamp_ = stamp_of(node_paths());
+    EM_TRY_ASSIGN(files_, read_node_files(node_paths(), *c_.clock, *c_.disk, c_.offline_grace));
     certificates_.own(files_.identity);
     known_ = std::make_unique<KnownPeersFile>(state_dir().empty() ? "" : state_dir() + "/known-peers", c_.disk, loop_);
     KnownPeers known = known_->load();
@@ -176,6 +182,7 @@ class TunnelImpl final : public Tunnel {
     return {};
   }
 
+  NodeFilePaths node_paths() const { return {c_.node, c_.cert_file, c_.key_file, c_.ca_file, c_.deny_file, state_dir(), c_.psk_files}; }
   std::string state_dir() const { return c_.state_dir.empty() ? "" : c_.state_dir + "/tunnel"; }
   base::Result<void> make_state_dir() const {
     if (c_.state_dir.empty()) return {};
@@ -193,9 +200,44 @@ class TunnelImpl final : public Tunnel {
     return {[clock = c_.clock] { return clock->starts_by(); }, c_.offline_grace};
   }
 
-  base::Result<void> start_signal() {
+  base::Result<std::shared_ptr<TlsIdentity>> tls_identity(const NodeFiles& f) {
     auto is_denied = [this](const base::NodeIdentity& id) { return files_.deny.list().is_denied(id); };
-    EM_TRY_ASSIGN(auto tls, TlsIdentity::make({files_.certificate_pem, files_.key_pem, files_.ca_pem}, trust_time(), is_denied, date_rules()));
+    return TlsIdentity::make({f.certificate_pem, f.key_pem, f.ca_pem}, trust_time(), is_denied, date_rules());
+  }
+  base::Result<TlsChannelFactory> channels(const NodeFiles& f) {
+    return TlsChannelFactory::make({f.certificate_pem, f.key_pem, f.ca_pem}, f.identity.trust_domain, trust_time(), date_rules());
+  }
+
+  // Certificate and key are replaced one after the other, so they are judged when neither has changed for a second.
+  void follow_certificate() {
+    std::string stamp = stamp_of(node_paths());
+    if (stamp == certificate_stamp_ || std::exchange(certificate_news_, stamp) != stamp) return;
+    certificate_stamp_ = stamp;
+    auto done = renew_certificate();
+    (done ? renewed_ : not_renewed_).add();
+    if (!done) EM_LOG(error, "tunnel", "{}; the certificate in use until now stays, and the files are read again when they change", done.error().what);
+    else EM_LOG(info, "tunnel", "the certificate of this node was renewed: good until {}", base::to_date(files_.identity.not_after));
+  }
+
+  // Sessions go on with the keys they have; handshakes and connections from now on show the new one.
+  base::Result<void> renew_certificate() {
+    EM_TRY_ASSIGN(NodeFiles f, read_renewed(node_paths(), files_.identity, *c_.clock, c_.offline_grace));
+    if (files_.deny.list().is_denied(f.identity)) return base::fail(base::Code::denied, "{}: this certificate is on the deny list: issue another", c_.cert_file);
+    EM_TRY_ASSIGN(auto tls, tls_identity(f));
+    EM_TRY_ASSIGN(auto make, channels(f));
+    files_.identity = f.identity;
+    files_.certificate_pem = std::move(f.certificate_pem);
+    files_.key_pem = std::move(f.key_pem);
+    files_.ca_pem = std::move(f.ca_pem);
+    files_.leaf = f.leaf;
+    signal_->set_tls(std::move(tls));
+    mesh_->renew(files_.identity, files_.leaf, [make](bool client, const std::string&) { return make.channel(client); });
+    certificates_.own(files_.identity);
+    return {};
+  }
+
+  base::Result<void> start_signal() {
+    EM_TRY_ASSIGN(auto tls, tls_identity(files_));
     base::UniqueFd listener;
     if (c_.signal_port != 0) {
       EM_TRY_ASSIGN(listener, listen_tcp("signal-tcp", c_.signal_port));
@@ -248,8 +290,7 @@ class TunnelImpl final : public Tunnel {
   const std::vector<base::Cidr>& own_pod_cidrs() const { return c_.own_pod_cidrs.empty() ? files_.identity.pod_cidrs : c_.own_pod_cidrs; }
 
   base::Result<void> start_mesh(KnownPeers known) {
-    EM_TRY_ASSIGN(auto channels, TlsChannelFactory::make({files_.certificate_pem, files_.key_pem, files_.ca_pem}, files_.identity.trust_domain,
-                                                         trust_time(), date_rules()));
+    EM_TRY_ASSIGN(auto make, channels(files_));
     MeshNode::Config m;
     m.node.identity = files_.identity;
     m.node.leaf = files_.leaf;
@@ -260,7 +301,7 @@ class TunnelImpl final : public Tunnel {
     m.node.session_idle = c_.session_idle;
     m.node.rules = {overlay_ranges(files_.identity.overlay_ips), c_.interfaces_exclude, c_.tun, c_.interfaces_include};
     for (const auto& cidr : own_pod_cidrs()) m.node.rules.refused.push_back(cidr);
-    m.node.make_channel = [channels](bool client, const std::string&) { return channels.channel(client); };
+    m.node.make_channel = [make](bool client, const std::string&) { return make.channel(client); };
     m.node.accept = [this](const base::NodeIdentity& id) -> base::Result<void> {
       if (files_.deny.list().is_denied(id)) return base::fail(base::Code::denied, "{} is on the deny list", id.name);
       certificates_.accepted(id);
@@ -364,6 +405,7 @@ class TunnelImpl final : public Tunnel {
   void once_a_second() {
     c_.clock->look();
     certificates_.look();
+    follow_certificate();
     (void)files_.deny.follow();
     follow_lan_peers();
     if (files_.deny.list().number() != denied_up_to_) apply_deny_list();
@@ -428,6 +470,8 @@ class TunnelImpl final : public Tunnel {
   base::Metrics& metrics_;
   CertificateWatch certificates_;
   NodeFiles files_;
+  std::string certificate_stamp_, certificate_news_;
+  base::Counter &renewed_, &not_renewed_;
   CandidateRules rules_;
   base::IpPort relay_udp_;
   std::unique_ptr<RelayPort> relay_;

@@ -79,8 +79,9 @@ class Member {
     return {};
   }
   // Inner packets that went with a handshake instead of waiting for its keys.
-  uint64_t carried(const char* direction) {
-    return on_loop([&](Tunnel&) { return metrics_.counter("edgemeshd_tunnel_carried_packets_total", "", {{"direction", direction}}).value(); });
+  uint64_t carried(const char* direction) { return metric("edgemeshd_tunnel_carried_packets_total", {{"direction", direction}}); }
+  uint64_t metric(const char* name, base::Labels labels) {
+    return on_loop([&](Tunnel&) { return metrics_.counter(name, "", labels).value(); });
   }
   bool up_hook = false;
 
@@ -396,6 +397,44 @@ TEST_F(TunnelNetns, APortTheRouterForwardsLetsTwoSymmetricNatsMeet) {
     EXPECT_EQ(b.view("a").nat.find("address"), 0u) << b.view("a").nat;
   }
   EXPECT_TRUE(wait([&] { return !router.forwards(); })) << "taken back when the node stops";
+}
+
+// The files are replaced while packets flow. The old certificate ends soon: only with the new one a peer that starts afresh is met.
+TEST_F(TunnelNetns, ARenewedCertificateIsUsedWithoutARestartAndABadOneIsNot) {
+  ASSERT_TRUE(net_.join("a", "eth0", "10.9.0.1/24", "b", "eth0", "10.9.0.2/24"));
+  auto ca = config("a", "100.64.7.1"), cb = config("b", "100.64.7.2");
+  auto certificate_of_a = [&](base::WallTime until) {
+    auto pem = ca_.node("a", {.overlay_ips = {*base::IpAddr::parse("100.64.7.1")}, .from = {base::wall_now().unix_seconds - 3600}, .to = until});
+    write("a.crt", pem.cert_chain);
+    write("a.key", pem.key);
+  };
+  base::WallTime end{base::wall_now().unix_seconds + 10};
+  certificate_of_a(end);
+  ca.offline_grace = cb.offline_grace = 0s;
+  ca.advertise = {*base::IpPort::parse("10.9.0.1:20006")};
+  cb.advertise = {*base::IpPort::parse("10.9.0.2:20006")};
+  Member a(net_, "a", ca, "100.64.7.1");
+  auto b = std::make_unique<Member>(net_, "b", cb, "100.64.7.2");
+  ASSERT_EQ(a.error() + b->error(), "");
+  hint(a, "b", "100.64.7.2", cb.advertise);
+  hint(*b, "a", "100.64.7.1", ca.advertise);
+  Echo at_b(net_, "b", "100.64.7.2");
+  EXPECT_EQ(at_b.call(net_, "a", 1, 3s), 1);
+  auto results = [&](const char* result) { return a.metric("edgemeshd_certificate_renewals_total", {{"result", result}}); };
+  write("a.crt", "no certificate");
+  ASSERT_TRUE(wait([&] { return results("refused") == 1; }));
+  EXPECT_EQ(at_b.call(net_, "a", 20, 20ms), 20);
+  certificate_of_a({base::wall_now().unix_seconds + 86400});
+  int answered = 0, asked = 0;
+  while (results("ok") == 0 && asked < 500) asked += 10, answered += at_b.call(net_, "a", 10, 50ms);
+  EXPECT_EQ(results("ok"), 1u);
+  EXPECT_EQ(answered, asked);
+  ASSERT_TRUE(wait([&] { return base::wall_now() > base::WallTime{end.unix_seconds + 1}; }));
+  EXPECT_EQ(at_b.call(net_, "a", 20, 20ms), 20) << "the session goes on";
+  b.reset();
+  b = std::make_unique<Member>(net_, "b", cb, "100.64.7.2");
+  hint(*b, "a", "100.64.7.1", ca.advertise);
+  EXPECT_TRUE(wait([&] { return at_b.call(net_, "a", 1, 200ms, 200ms) == 1; }));
 }
 
 TEST_F(TunnelNetns, BadIdentityIsOneLineWithTheMend) {

@@ -80,6 +80,7 @@ class SimHost {
   std::unique_ptr<SimSocket> bind(uint16_t port, std::function<void(IpPort from, ByteView)> on_datagram);  // 0: any free port
   void add_public_address(IpAddr);       // reached without NAT (global IPv6 beside a NATed IPv4)
   void set_link(LinkSpec l) { link_ = l; }
+  const LinkSpec& link() const { return link_; }
   void set_up(bool up) { up_ = up; }     // down: sends and receives nothing; sockets stay
   void move_to(IpAddr public_ip);        // roams: leaves all addresses for this public one
   void move_behind(SimNat&, IpAddr private_ip);

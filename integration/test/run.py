@@ -16,7 +16,7 @@ STEPS = [
     ("dns", "the name server's cases under every configuration", steps.dns_cases),
     ("accept", "acceptance scenarios in network namespaces", steps.acceptance),
     ("demo", "the demo, and each sabotage failing at its step", steps.demo),
-    ("sim", "random simulations, 20 fresh seeds", steps.simulations),
+    ("sim", "random simulations, 20 fresh seeds of a few nodes and 20 of 50", steps.simulations),
     ("asan", "unit tests and fuzz corpora, asan + ubsan", lambda: steps.unit_tests("asan-ubsan")),
     ("asan-demo", "one whole demo, asan + ubsan", steps.asan_demo),
     ("tsan", "loop, snapshots and workers, tsan", steps.tsan),

@@ -224,8 +224,10 @@ def tsan():
     return run_all([[find_program("build/tsan", n)] for n in names])
 
 
-def simulations(seeds=20):
-    return script([sys.executable, "integration/test/sim.py", "--seeds", str(seeds)])
+def simulations(seeds=20, fleet=50):
+    sim = [sys.executable, "integration/test/sim.py", "--seeds", str(seeds)]
+    few, many = script(sim), script([*sim, "--nodes", str(fleet)])
+    return few[0] + many[0], few[1] + many[1]
 
 
 def arm(arch, qemu):

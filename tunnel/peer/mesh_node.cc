@@ -7,7 +7,7 @@
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
-constexpr base::Duration kHousekeeping = 1s;
+constexpr base::Duration kHousekeeping = 1s, kLookAtSilence = 50ms, kLookAtIdle = 5s;
 constexpr base::Duration kStrangerLife = 60s;  // a record made for a node nobody hinted at, without a session
 
 base::Gauge& sessions(base::Metrics& m, const char* path) {
@@ -161,6 +161,12 @@ std::set<std::string> MeshNode::missing() const {
   return out;
 }
 
+void MeshNode::renew(const base::NodeIdentity& id, const Digest& leaf, decltype(NodeContext::Config::make_channel) make_channel) {
+  node_.config.identity = config_.node.identity = id;
+  node_.config.leaf = leaf;
+  node_.config.make_channel = std::move(make_channel);
+}
+
 void MeshNode::connect(const std::string& peer) {
   if (Record* r = meet(peer, false)) {
     r->machine.want(loop_.now());
@@ -203,27 +209,27 @@ void MeshNode::on_control(const PathAddr& from, base::ByteView b) {
       auto it = h ? by_index_.find(h->index) : by_index_.end();
       if (it == by_index_.end()) return node_.rejected.add();
       it->second->machine.on_datagram(from, b, loop_.now());
-      break;
+      return touch(*it->second);
     }
-    case Kind::stun: on_stun(from, b); break;
+    case Kind::stun: on_stun(from, b); return wake();
     case Kind::handshake: return on_door(from, b);
-    case Kind::relay_control: on_relay_control(from, b); break;
+    case Kind::relay_control: return on_relay_control(from, b);
     default: return;
   }
-  touch();
 }
 
 void MeshNode::on_first_data(uint32_t index) {
   auto it = by_index_.find(index);
-  if (it != by_index_.end()) it->second->machine.on_first_data(index, loop_.now());
-  touch();
+  if (it == by_index_.end()) return;
+  it->second->machine.on_first_data(index, loop_.now());
+  touch(*it->second);
 }
 
 void MeshNode::on_held(PeerId id, base::ByteView packet) {
   auto it = by_id_.find(id);
   if (it == by_id_.end()) return;
   it->second->machine.carry(packet, loop_.now());
-  touch();
+  touch(*it->second);
 }
 
 void MeshNode::on_wanted(PeerId id) {
@@ -231,7 +237,7 @@ void MeshNode::on_wanted(PeerId id) {
   if (it == by_id_.end()) return;
   it->second->machine.want(loop_.now());
   drive_grants(*it->second);
-  touch();
+  touch(*it->second);
 }
 
 void MeshNode::recheck_denied(const std::function<bool(const base::NodeIdentity&)>& is_denied,
@@ -272,28 +278,33 @@ void MeshNode::close_all(const std::string& reason) {
   for (auto& [name, r] : peers_) r->machine.close(reason);
 }
 
-void MeshNode::touch() { timer_->arm(base::Duration{0}); }
+void MeshNode::touch() {
+  for (auto& [name, r] : peers_) r->due = {};
+  wake();
+}
+
+void MeshNode::touch(Record& r) {
+  r.due = {};
+  wake();
+}
+
+void MeshNode::wake() { timer_->arm(base::Duration{0}); }
 
 void MeshNode::on_timer() {
   base::Instant now = loop_.now(), next = now + kHousekeeping;
   std::vector<Record*> strangers;
-  follow_relays();
+  if (now >= looked_around_ + kHousekeeping) {
+    looked_around_ = now;
+    follow_relays();
+    update_gauges();
+  }
   follow_carriers();
   for (auto& [name, r] : peers_) {
-    drive_grants(*r);
-    drive_channels(*r);
-    r->exports.tick(now);
-    if (r->exports.has_interest()) r->machine.want(now);
-    drive_door(*r);
-    let_go_if_idle(*r);
-    if (r->machine.next_deadline() <= now) r->machine.tick(now);
-    next = std::min(next, r->machine.next_deadline());
-    if (auto t = door_deadline(*r)) next = std::min(next, std::max(*t, now + 1ms));
-    if (auto t = r->exports.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));
-    if (r->grant_due) next = std::min(next, std::max(*r->grant_due, now + 1ms));
-    for (auto& [relay, c] : r->channels)
-      if (auto t = channel_deadline(c)) next = std::min(next, std::max(*t, now + 1ms));
-    if (!r->hinted && !r->machine.has_session() && !r->resume_at && !r->exports.has_interest() && now - r->born > kStrangerLife) strangers.push_back(r.get());
+    if (r->due <= now || r->machine.next_deadline() <= now) {
+      serve(*r);
+      if (!r->hinted && !r->machine.has_session() && !r->resume_at && !r->exports.has_interest() && now - r->born > kStrangerLife) strangers.push_back(r.get());
+    }
+    next = std::min({next, r->due, r->machine.next_deadline()});
   }
   for (Record* r : strangers) forget(*r);
   drive_stun();
@@ -302,8 +313,31 @@ void MeshNode::on_timer() {
   if (auto t = carriers_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = config_.node.direct ? stun_.next_deadline() : std::nullopt) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = hairpin_.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));
-  update_gauges();
   timer_->arm(next - now);
+}
+
+// All that is due for one peer; and when it is its turn again. Nodes know hundreds and talk to tens: the others cost a look.
+void MeshNode::serve(Record& r) {
+  base::Instant now = loop_.now();
+  drive_grants(r);
+  drive_channels(r);
+  r.exports.tick(now);
+  if (r.exports.has_interest()) r.machine.want(now);
+  drive_door(r);
+  let_go_if_idle(r);
+  if (r.machine.next_deadline() <= now) r.machine.tick(now);
+  count_bytes(r);
+  r.due = now + (r.machine.has_session() || r.machine.is_connecting() ? kHousekeeping : kLookAtIdle);
+  auto earliest = [&](std::optional<base::Instant> t) {
+    if (t) r.due = std::min(r.due, std::max(*t, now + 1ms));
+  };
+  earliest(door_deadline(r));
+  earliest(r.exports.next_deadline());
+  earliest(r.grant_due);
+  for (auto& [relay, c] : r.channels) {
+    earliest(channel_deadline(c));
+    if (c.client->unanswered_since()) earliest(now + kLookAtSilence);  // watch_udp judges it
+  }
 }
 
 // Neither packets nor exports: what a session costs, its keys, paths and bindings at relays and NATs, is for nothing.
@@ -324,7 +358,6 @@ void MeshNode::let_go_if_idle(Record& r) {
 void MeshNode::update_gauges() {
   int64_t direct = 0, relay = 0, mtu = 0;
   for (const auto& [name, r] : peers_) {
-    count_bytes(*r);
     if (!r->machine.is_up()) continue;
     (r->machine.active()->is_relay() ? relay : direct)++;
     mtu = mtu ? std::min<int64_t>(mtu, r->machine.inner_mtu()) : r->machine.inner_mtu();

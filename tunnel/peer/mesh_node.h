@@ -67,6 +67,8 @@ class MeshNode {
   void set_lan(const std::string& peer, const std::vector<base::IpPort>& udp);
   std::set<std::string> names() const;    // of all nodes that may be met: hinted, in session, or of earlier sessions
   std::set<std::string> missing() const;  // wanted, and without a session
+  // The own certificate was renewed: for handshakes from now on. Names, addresses and roles are the same.
+  void renew(const base::NodeIdentity&, const Digest& leaf, decltype(NodeContext::Config::make_channel));
   void connect(const std::string& peer);
   void request_export(const std::string& peer, ExportRequest, ExportLedger::Callback);
   void release_export(const std::string& peer, const ExportRequest&);
@@ -89,7 +91,10 @@ class MeshNode {
   Record* meet(const std::string& name, bool hinted);  // null: too many
   void forget(Record&);
   void let_go_if_idle(Record&);
-  void touch();        // something happened: serve timers soon
+  void touch();        // something happened: all peers are served soon
+  void touch(Record&);
+  void wake();         // the timer: whose time it is, and what is not a peer's
+  void serve(Record&);
   void on_timer();
   void update_gauges();
 
@@ -171,6 +176,7 @@ class MeshNode {
   std::unordered_map<uint32_t, Record*> by_index_;
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
+  base::Instant looked_around_{};
   std::vector<Candidate> hosts_;
   std::optional<base::IpPort> mapped_;
   DenyGossip::HeldPtr deny_;

@@ -124,6 +124,7 @@ class MeshNode::Record final : public PeerEnv {
   std::map<std::string, Asking> asking;               // for a grant, by connected relay
   std::optional<base::Instant> grant_due, without_direct;
   base::Instant born{};
+  base::Instant due{};                // its turn comes then at the latest
   ExportLedger exports;
   DenyGossip deny;
   Door door;

@@ -44,7 +44,7 @@ void MeshNode::on_frame(const std::string& from, SignalKind kind, base::ByteView
   if (kind == SignalKind::handshake) r->through_door = false;
   r->machine.on_signal(kind, b, loop_.now());
   drive_grants(*r);
-  touch();
+  touch(*r);
 }
 
 void MeshNode::on_grant(RelayGrant g) {
@@ -54,7 +54,7 @@ void MeshNode::on_grant(RelayGrant g) {
   if (!c.client)
     c.client = std::make_unique<RelayClient>(node_.rng, [this, name = g.relay](const base::IpPort& at, base::ByteView b) { if (data_) data_->send({at, {}, 0, socket_to(name)}, b); });
   c.client->on_grant(std::move(g), loop_.now());
-  touch();
+  touch(*r);
 }
 
 // For a channel at this relay: one that no longer stands gives way.
@@ -103,7 +103,7 @@ bool MeshNode::ask_grant(Record& r, const std::string& relay) {
 
 void MeshNode::ask_stun_now() {
   stun_.ask_all();
-  touch();
+  wake();
 }
 
 // The path is another one or none. Only the carrier changed: the old way is kept for as long as the relay takes what comes by it.
@@ -156,7 +156,10 @@ void MeshNode::drive_channels(Record& r) {
 void MeshNode::on_relay_control(const PathAddr& from, base::ByteView b) {
   for (auto& [name, r] : peers_)
     for (auto& [relay, c] : r->channels)
-      if (c.client->on_datagram(from.remote, b, loop_.now())) return drive_channels(*r);
+      if (c.client->on_datagram(from.remote, b, loop_.now())) {
+        drive_channels(*r);
+        return touch(*r);
+      }
 }
 
 void MeshNode::drive_stun() {

@@ -435,7 +435,7 @@ void MeshSim::pump() {
     Node& n = nodes_.at(a);
     if (n.data && !n.data->send_inner(b)) lost++;
   }
-  pump_timer_->arm(100ms);
+  pump_timer_->arm(talk_every);
 }
 
 void MeshSim::delivered_inner(const std::string& at, const std::string& certified_sender, base::ByteView text) {

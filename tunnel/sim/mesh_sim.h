@@ -135,7 +135,8 @@ class MeshSim {
   // Before or after its start; the other nodes are there.
   void block_udp(const std::string& node, bool blocked);  // nothing but signalling and records leaves it or reaches it
   void set_direct_signal(bool on) { direct_signal = on; }  // frames reach peers without the relay
-  void talk(const std::string& a, const std::string& b);   // a sends to b every 100 ms from now on, b answers
+  base::Duration talk_every = std::chrono::milliseconds(100);
+  void talk(const std::string& a, const std::string& b);   // a sends to b every so often from now on, and b to a
   void send(const std::string& a, const std::string& b) { (void)nodes_.at(a).data->send_inner(b); }  // one packet
   void silence() { talks_.clear(); }
   void run_for(base::Duration d) { loop.run_for(d); }
