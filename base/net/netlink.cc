@@ -11,9 +11,11 @@
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 
+#include "base/core/log.h"
 #include "base/core/unique_fd.h"
 #include "base/net/nft_socket.h"
 
@@ -72,6 +74,71 @@ class Socket {
   }
   std::unique_ptr<nl_sock, SockFree> s_;
 };
+
+// Many requests that are answered with one message each, kAtOnce to a system call: a thousand routes by one request each are most of a
+// start. The answers of one call fit the receive buffer: they are made while it is sent.
+class ManySocket {
+ public:
+  static constexpr size_t kAtOnce = 32, kAnswerMax = 4096;
+
+  static Result<ManySocket> open() {
+    ManySocket s;
+    s.fd_ = UniqueFd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    if (!s.fd_) return fail_errno(errno, "rtnetlink");
+    const int bytes = 1 << 20;
+    if (::setsockopt(s.fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
+      ::setsockopt(s.fd_.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    return s;
+  }
+  // ask(i) makes request i of n; answer(i, m) sees what the kernel says to it, errors as NLMSG_ERROR.
+  Result<void> talk(size_t n, const std::function<nl_msg*(size_t)>& ask, const std::function<void(size_t, nlmsghdr*)>& answer) {
+    for (size_t from = 0; from < n; from += kAtOnce) EM_TRY(some(from, std::min(from + kAtOnce, n), ask, answer));
+    return {};
+  }
+
+ private:
+  Result<void> some(size_t from, size_t to, const std::function<nl_msg*(size_t)>& ask,
+                    const std::function<void(size_t, nlmsghdr*)>& answer) {
+    out_.clear();
+    for (size_t i = from; i < to; ++i) {
+      Msg m(ask(i));
+      nlmsghdr* h = nlmsg_hdr(m.get());
+      h->nlmsg_seq = uint32_t(i + 1);
+      out_.insert(out_.end(), reinterpret_cast<uint8_t*>(h), reinterpret_cast<uint8_t*>(h) + h->nlmsg_len);
+      out_.resize(NLMSG_ALIGN(out_.size()));
+    }
+    if (::send(fd_.get(), out_.data(), out_.size(), 0) != ssize_t(out_.size())) return fail_errno(errno, "rtnetlink");
+    for (size_t left = to - from; left > 0;) EM_TRY(hear(from, to, left, answer));
+    return {};
+  }
+  Result<void> hear(size_t from, size_t to, size_t& left, const std::function<void(size_t, nlmsghdr*)>& answer) {
+    mmsghdr in[kAtOnce] = {};
+    iovec pieces[kAtOnce];
+    for (size_t i = 0; i < left; ++i) {
+      pieces[i] = {in_.data() + i * kAnswerMax, kAnswerMax};
+      in[i].msg_hdr.msg_iov = &pieces[i];
+      in[i].msg_hdr.msg_iovlen = 1;
+    }
+    const int got = ::recvmmsg(fd_.get(), in, unsigned(left), MSG_WAITFORONE, nullptr);
+    if (got < 0) return errno == EINTR ? Result<void>() : fail_errno(errno, "rtnetlink");
+    for (int i = 0; i < got; ++i) {
+      int size = int(in[i].msg_len);
+      for (auto* h = static_cast<nlmsghdr*>(pieces[i].iov_base); nlmsg_ok(h, size); h = nlmsg_next(h, &size)) {
+        const size_t which = h->nlmsg_seq - size_t(1);
+        if (which < from || which >= to || left == 0) continue;
+        --left;
+        answer(which, h);
+      }
+    }
+    return {};
+  }
+
+  UniqueFd fd_;
+  ByteVec out_, in_ = ByteVec(kAtOnce * kAnswerMax);
+};
+
+// 0 where the answer is not an error.
+int error_in(nlmsghdr* h) { return h->nlmsg_type == NLMSG_ERROR ? -static_cast<nlmsgerr*>(nlmsg_data(h))->error : 0; }
 
 Msg make(int type, int flags) { return Msg(nlmsg_alloc_simple(type, flags | NLM_F_REQUEST)); }
 template <class T>
@@ -291,17 +358,25 @@ Result<std::vector<Route>> routes(Family f) {
   return out;
 }
 
+// Error: of the first that was refused; what was asked together with it is done.
 Result<void> add_routes(const std::vector<Route>& list) {
   if (list.empty()) return {};
-  EM_TRY_ASSIGN(Socket s, Socket::open());
-  std::string dev;
-  int index = 0;
+  EM_TRY_ASSIGN(ManySocket s, ManySocket::open());
+  std::map<std::string, int> index;
   for (const Route& r : list) {
-    if (r.dev != dev) index = index_of(dev = r.dev);
-    if (!r.dev.empty() && !index) return fail(Code::not_found, "{}: interface {} does not exist", route_text(r), r.dev);
-    EM_TRY(request(s, route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, r, index), route_text(r), EEXIST));
+    if (r.dev.empty() || index.contains(r.dev)) continue;
+    if (!(index[r.dev] = index_of(r.dev))) return fail(Code::not_found, "{}: interface {} does not exist", route_text(r), r.dev);
   }
-  return {};
+  index[""] = 0;
+  Result<void> out;
+  EM_TRY(s.talk(
+      list.size(),
+      [&](size_t i) { return route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, list[i], index[list[i].dev]).release(); },
+      [&](size_t i, nlmsghdr* h) {
+        const int err = error_in(h);
+        if (err && err != EEXIST && out) out = refused(route_text(list[i]), err);
+      }));
+  return out;
 }
 
 Result<void> delete_routes(const std::vector<Route>& list) {
@@ -348,23 +423,24 @@ std::string name_of_link(int index) {
   return if_indextoname(unsigned(index), name) ? name : "";
 }
 
-Result<Path> ask_path(Socket& s, const IpAddr& to) {  // without the link's name
+Msg path_message(const IpAddr& to, int flags) {
   rtmsg h{};
   h.rtm_family = af(to.family());
   h.rtm_dst_len = uint8_t(to.bytes().size() * 8);
-  Msg m = make(RTM_GETROUTE, NLM_F_ACK);
+  Msg m = make(RTM_GETROUTE, flags);
   body(m, h);
   put_addr(m, RTA_DST, to);
+  return m;
+}
+
+Path path_in(nlmsghdr* n, Family family) {  // without the link's name
   Path p;
-  int err = s.talk(m.get(), [&](nlmsghdr* n) {
-    nlattr* tb[RTA_MAX + 1] = {};
-    nlmsg_parse(n, sizeof(rtmsg), tb, RTA_MAX, nullptr);
-    p.local = static_cast<rtmsg*>(nlmsg_data(n))->rtm_type == RTN_LOCAL;
-    p.index = int(u32_or(tb[RTA_OIF], 0));
-    p.via = addr_of(tb[RTA_GATEWAY], af(to.family()));
-    p.src = addr_of(tb[RTA_PREFSRC], af(to.family()));
-  });
-  if (err) return fail(Code::unavailable, "no route to {}: {}", to.str(), std::generic_category().message(err));
+  nlattr* tb[RTA_MAX + 1] = {};
+  nlmsg_parse(n, sizeof(rtmsg), tb, RTA_MAX, nullptr);
+  p.local = static_cast<rtmsg*>(nlmsg_data(n))->rtm_type == RTN_LOCAL;
+  p.index = int(u32_or(tb[RTA_OIF], 0));
+  p.via = addr_of(tb[RTA_GATEWAY], af(family));
+  p.src = addr_of(tb[RTA_PREFSRC], af(family));
   return p;
 }
 
@@ -372,7 +448,9 @@ Result<Path> ask_path(Socket& s, const IpAddr& to) {  // without the link's name
 
 Result<Path> path_to(const IpAddr& to) {
   EM_TRY_ASSIGN(Socket s, Socket::open());
-  EM_TRY_ASSIGN(Path p, ask_path(s, to));
+  Path p;
+  const int err = s.talk(path_message(to, NLM_F_ACK).get(), [&](nlmsghdr* n) { p = path_in(n, to.family()); });
+  if (err) return fail(Code::unavailable, "no route to {}: {}", to.str(), std::generic_category().message(err));
   p.dev = name_of_link(p.index);
   return p;
 }
@@ -380,17 +458,20 @@ Result<Path> path_to(const IpAddr& to) {
 std::vector<std::optional<Path>> paths_to(const std::vector<IpAddr>& list) {
   std::vector<std::optional<Path>> out(list.size());
   if (list.empty()) return out;
-  auto s = Socket::open();
+  auto s = ManySocket::open();
   if (!s) return out;
   std::map<int, std::string> names;
-  for (size_t i = 0; i < list.size(); ++i) {
-    auto p = ask_path(*s, list[i]);
-    if (!p) continue;
-    auto [name, is_new] = names.try_emplace(p->index);
-    if (is_new) name->second = name_of_link(p->index);
-    p->dev = name->second;
-    out[i] = std::move(*p);
-  }
+  auto r = s->talk(
+      list.size(), [&](size_t i) { return path_message(list[i], 0).release(); },
+      [&](size_t i, nlmsghdr* h) {
+        if (h->nlmsg_type == NLMSG_ERROR) return;
+        Path p = path_in(h, list[i].family());
+        auto [name, is_new] = names.try_emplace(p.index);
+        if (is_new) name->second = name_of_link(p.index);
+        p.dev = name->second;
+        out[i] = std::move(p);
+      });
+  if (!r) EM_LOG(warn, "netlink", "asking for routes: {}", r.error().what);
   return out;
 }
 

@@ -69,6 +69,31 @@ TEST_F(Netlink, RoutesAndRulesOfBothFamilies) {
   EXPECT_NE(netlink::add_route({.to = *Cidr::parse("10.1.0.0/16"), .dev = "nope"}).error().what.find("nope"), std::string::npos);
 }
 
+// More than go into one call, and one among them that is refused: it is named, and no answer is taken for another's.
+TEST_F(Netlink, ManyRoutesAtOnce) {
+  InNs in(ns);
+  ASSERT_TRUE(netlink::set_link_up("d0"));
+  std::vector<netlink::Route> all;
+  std::vector<IpAddr> asked;
+  for (uint32_t i = 0; i < 300; ++i) {
+    const IpAddr ip = IpAddr::v4(0x0a600000 + i);
+    if (i % 2) all.push_back({.to = Cidr::host(ip), .dev = "d0", .metric = 20000});
+    asked.push_back(ip);
+  }
+  ASSERT_TRUE(netlink::add_routes(all));
+  const auto paths = netlink::paths_to(asked);
+  ASSERT_EQ(paths.size(), asked.size());
+  for (size_t i = 0; i < paths.size(); ++i) {
+    ASSERT_EQ(paths[i].has_value(), i % 2 == 1) << asked[i].str();
+    if (paths[i]) EXPECT_EQ(paths[i]->dev, "d0");
+  }
+  all[40].src = *IpAddr::parse("203.0.113.9");  // nobody's here
+  all[40].to = *Cidr::parse("10.97.0.1/32");
+  const auto refused = netlink::add_routes(all);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().what.find("10.97.0.1"), std::string::npos) << refused.error().what;
+}
+
 TEST_F(Netlink, ConntrackEntriesAreFoundAndDeleted) {
   ns.sh("nft 'add table ip t; add chain ip t c { type filter hook output priority 0; }; add rule ip t c ct state new counter'");
   testing::Servers servers;

@@ -58,6 +58,7 @@ class World {
     ext.external_name = "www.example.com";
     table_->put(ext);
     index_.apply(builder_.whole(table_));
+    responder_.set_routed(routed_.get());
   }
   ~World() {
     loop_.run_for(10s);
@@ -150,6 +151,24 @@ class World {
     base::kube::ServiceDiff d;
     d.changed = {{"shop", how & 1 ? "web" : "none"}};
     index_.apply(builder_.apply(table_, d));
+    responder_.set_routed(how & 4 ? nullptr : routed_.get());
+  }
+
+  static std::unique_ptr<LocalNames> routed_names() {
+    LocalConfig c;
+    c.hosts.push_back({base::IpAddr::v4(0xc0000250), {"b.example"}, false});
+    c.zones.push_back({"z.example", 5, true, {{.name = "*", .type = "A", .data = {"192.0.2.80"}}}});
+    auto l = LocalNames::make(c, 5);
+    EM_ASSERT(l);
+    return std::move(*l);
+  }
+
+  // The client that opted in: its path goes on in two further domains.
+  Responder::Hooks hooks() {
+    Responder::Hooks h{.on_service_query = {}, .search_namespace = {}, .watch = &watch_};
+    h.search_namespace = [this](const base::IpAddr& ip) { return ip == base::IpAddr::v4(0x0a000003u) ? &shop_ : nullptr; };
+    for (const char* d : {"example", "z.example"}) h.search_domains.push_back(*Name::from_text(d));
+    return h;
   }
 
   static UpstreamConfig upstream_config() {
@@ -169,8 +188,10 @@ class World {
   ZoneBuilder builder_{ZoneConfig{}};
   ZoneIndex index_{ZoneConfig{}, 5};
   QueryWatch watch_{loop_.now()};
+  const std::string shop_ = "shop";
+  std::unique_ptr<LocalNames> routed_ = routed_names();
   Upstream upstream_{loop_, rng_, metrics_, upstream_config(), [](const ServerAddress&, bool) { return std::make_unique<Link>(); }};
-  Responder responder_{loop_, metrics_, index_, upstream_, {.on_service_query = {}, .search_namespace = {}, .watch = &watch_}, 1232};
+  Responder responder_{loop_, metrics_, index_, upstream_, hooks(), 1232};
   uint32_t serial_ = 1;
   int waiting_ = 0;
 };

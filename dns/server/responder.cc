@@ -303,6 +303,8 @@ std::vector<Name> Responder::search_path(const Name& bare) const {
   return out;
 }
 
+static constexpr auto kSearchMax = std::chrono::seconds(1);  // clients ask again after five
+
 // A denial leads on to the next name of the search path; no answer at all does not, as the rest might be about another host.
 void Responder::ask(std::shared_ptr<Held> held, Later later) {
   const auto& alias = held->chain ? held->chain->alias : held->alias;
@@ -311,10 +313,12 @@ void Responder::ask(std::shared_ptr<Held> held, Later later) {
   upstream_.resolve(q, [alive = std::weak_ptr(alive_), held, later = std::move(later)](const Upstream::Outcome& o) {
     auto self = alive.lock();
     if (!self) return;
-    if (held->further.empty() || !o.answer || o.answer->scan.rcode != Rcode::nxdomain) return (*self)->finish(*held, o, later);
+    Responder& r = **self;
+    if (held->further.empty() || !o.answer || o.answer->scan.rcode != Rcode::nxdomain) return r.finish(*held, o, later);
+    if (r.loop_.now() - held->asked >= kSearchMax) return r.finish(*held, {nullptr, Ede::no_reachable_authority}, later);
     held->alias = held->further.front();
     held->further.erase(held->further.begin());
-    (*self)->ask(held, later);
+    r.ask(held, later);
   });
 }
 

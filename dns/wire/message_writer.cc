@@ -5,9 +5,12 @@
 namespace dns {
 
 static constexpr size_t kPointerMax = 0x3fff;
+static constexpr size_t kUsual = 256;     // octets of most messages
 static constexpr size_t kKnownMax = 256;  // names a later one is compared with; beyond it a message is only a little larger
 
 MessageWriter::MessageWriter(const Name& name, size_t limit) : m_(kHeaderSize, 0), limit_(std::min(limit, kMessageMax) - kOptSize - 6) {
+  m_.reserve(kUsual);
+  known_.reserve(kUsual / 8);
   put_name(name, true);
   base::Writer(m_).u32(0);
   start_ = m_.size();

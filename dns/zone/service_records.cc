@@ -119,6 +119,7 @@ class Renderer {
   void add_addresses(const Name& name, const std::vector<IpAddr>& ips) {
     for (auto family : {base::Family::v4, base::Family::v6}) {
       bool v4 = family == base::Family::v4;
+      if (std::ranges::none_of(ips, [&](auto& ip) { return ip.family() == family; })) continue;
       MessageWriter w(name);
       for (auto& ip : ips)
         if (ip.family() == family) w.add(name, v4 ? type::A : type::AAAA, c_.ttl, ip.bytes());
@@ -132,15 +133,15 @@ class Renderer {
     if (targets.empty()) return;
     uint16_t weight = uint16_t(std::max<size_t>(1, 100 / targets.size()));
     MessageWriter w(name);
-    std::set<std::pair<std::string, uint16_t>> seen;
-    std::set<std::string> targeted;
+    std::set<std::pair<std::string_view, uint16_t>> seen;  // of names in `targets`
+    std::set<std::string_view> targeted;
     for (auto& t : targets) {
-      targeted.insert(std::string(t.name.key()));
-      if (seen.insert({std::string(t.name.key()), t.port}).second) w.add_srv(name, c_.ttl, weight, t.port, t.name);
+      targeted.insert(t.name.key());
+      if (seen.insert({t.name.key(), t.port}).second) w.add_srv(name, c_.ttl, weight, t.port, t.name);
     }
     w.additional();
     for (auto& h : glue)
-      if (targeted.count(std::string(h.name.key()))) w.add(h.name, h.ip.is_v4() ? type::A : type::AAAA, c_.ttl, h.ip.bytes());
+      if (targeted.count(h.name.key())) w.add(h.name, h.ip.is_v4() ? type::A : type::AAAA, c_.ttl, h.ip.bytes());
     out_->answer(type::SRV, w.body());
   }
 

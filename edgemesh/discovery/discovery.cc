@@ -144,9 +144,12 @@ void Discovery::flush() {
   std::vector<FrontendChange> changes;
   auto dirty = std::exchange(dirty_, {});
   undo_ = {};
-  for (bool gone : {true, false})  // what goes first: a new service may have its address
-    for (const ObjectName& n : dirty)
-      if (table_->has(n) != gone) rebuild(n, changes);
+  std::vector<const ObjectName*> there;
+  for (const ObjectName& n : dirty) {  // what goes first: a new service may have its address
+    if (table_->has(n)) there.push_back(&n);
+    else rebuild(n, changes);
+  }
+  for (const ObjectName* n : there) rebuild(*n, changes);
   auto undo = std::exchange(undo_, {});
   if (changes.empty() && settled_) return tell_programmed(dirty);
   if (auto r = hooks_.apply(changes); !r) {
