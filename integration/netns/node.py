@@ -18,6 +18,7 @@ DOCKER_LIKE = """table ip docker_like {
 }
 """
 HTTP, TCP, UDP = 8080, 2701, 9000
+PYTHON = [sys.executable, "-S", "-E"]  # our small programs need the standard library only; the rest of a start costs more than a call
 
 
 class Pod:
@@ -45,7 +46,7 @@ class Pod:
 
     def serve(self):
         """Starts the ordinary programs in the pod."""
-        self.server = self.lab.start(self.ns, [sys.executable, os.path.join(HERE, "pod_server.py"), "--name", self.name],
+        self.server = self.lab.start(self.ns, [*PYTHON, os.path.join(HERE, "pod_server.py"), "--name", self.name],
                                      stdout=subprocess.PIPE, text=True)
         if self.server.stdout.readline().strip() != "ready":
             raise LabError(f"the server in pod {self.name} did not start")
@@ -76,7 +77,7 @@ class Pod:
 
 
 def client_argv(*args):
-    return [sys.executable, os.path.join(HERE, "pod_client.py"), *map(str, args)]
+    return [*PYTHON, os.path.join(HERE, "pod_client.py"), *map(str, args)]
 
 
 def write_etc(lab, ns, hostname, resolv):
