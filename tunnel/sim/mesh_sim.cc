@@ -94,8 +94,9 @@ void SimDataPlane::set_peer(PeerId id, PeerRoute r) {
   if (r.stream != p.route.stream) p.may_hand_over = r.stream ? kHandedPacketsMax : 0;
   p.route = std::move(r);
   clock_.post([this, alive = std::weak_ptr(alive_), id] {  // a worker's turn
-    auto it = alive.expired() ? peers_.end() : peers_.find(id);
-    if (!alive.expired() && it != peers_.end()) release(id, it->second);
+    if (alive.expired()) return;
+    auto it = peers_.find(id);
+    if (it != peers_.end()) release(id, it->second);
   });
 }
 
@@ -113,6 +114,7 @@ void SimDataPlane::release(PeerId id, Peer& p) {
     }
     p.may_hand_over--;
     hooks_.on_held(id, base::ByteVec(text.begin(), text.end()));
+    if (!peers_.contains(id)) return;
   }
 }
 
