@@ -72,7 +72,7 @@ class Edge:
         return self.m.run("edgemeshctl status -o json", check=False)
 
 
-@scenario("c20", "failures", "=0", seconds=120, why="six starts of the daemon, each with another MetaServer")
+@scenario("c20", "failures", "=0", seconds=120, why="six starts of the daemon, each with another MetaServer", at_once=2)
 def c20(lab, found):
     """EdgeMesh's agent files and a MetaServer over http, one-way TLS and mTLS: objects are served; a strange server and no certificate are refused in words."""
     edge = Edge(lab, found)

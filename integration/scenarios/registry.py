@@ -63,7 +63,7 @@ class Scenario:
     run: Callable
     seconds: int
     why: str
-    at_once: int   # how many may run at a time with this one: 1, it measures load or milliseconds; 2, it waits, for seconds; 0, any
+    at_once: int   # how many may run at a time with this one: 1, it measures load or milliseconds; 2, a few, it measures seconds; 0, any
     by_name: bool  # takes too long for make test, which leaves it out
 
 
