@@ -4,9 +4,8 @@
 // - ServiceEntry: its addresses, else those of its endpoints; prefixes and names among them are left out.
 // - Gateway (Gateway API): the cluster addresses of the Services labelled gateway.networking.k8s.io/gateway-name in its namespace, else the
 //   addresses its status tells. Names: those of its listeners, and of the HTTPRoutes that name it and fit a listener.
-// - Gateway (Istio): the cluster addresses of the Services that carry the labels of its selector, of any namespace. Names: those of its
-// servers,
-//   and of the VirtualServices that name it and fit one.
+// - Gateway (Istio): the cluster addresses of the Services that carry the labels of its selector, of any namespace. Names: those of
+//   its servers, and of the VirtualServices that name it and fit one.
 //
 // A pure join; costs nothing while there are no such objects. Lives on the control loop.
 #pragma once
