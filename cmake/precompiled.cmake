@@ -1,5 +1,6 @@
 # What nearly every file includes, parsed once per configuration: a third of a build from nothing went to these headers.
-# Only the standard library, fmt and googletest; a file still includes what it uses (the ARM build goes without, and tells).
+# Only the standard library, fmt and googletest; a file still includes what it uses (the ARM build goes without, and
+# tells for the folders it builds; -DEDGEMESH_PRECOMPILED=OFF tells for all).
 #   edgemesh_precompiled(target) or edgemesh_precompiled(target TEST)
 # CMake makes the header; the targets name it by -include-pch, whose path ccache makes relative, and ccache reads beside it a .sum,
 # the headers' text, in place of the .pch, which holds absolute paths. So one checkout's cache serves another checkout.
