@@ -165,8 +165,9 @@ void LibeventLoop::woke() {
 }
 
 void LibeventLoop::wake() {
-  uint64_t one = 1;
-  [[maybe_unused]] ssize_t n = ::write(wake_fd_.get(), &one, sizeof one);  // a full counter wakes as well
+  uint64_t one = 1;  // a full counter (EAGAIN) wakes as well; a sandbox's refusal is asked twice, for nobody else would wake this loop
+  for (int tries = 0; tries < 2 && ::write(wake_fd_.get(), &one, sizeof one) < 0 && errno != EAGAIN; ++tries) {
+  }
 }
 
 // A timer that moved later leaves the alarm as it is: one idle wake-up is cheaper than a system call per packet.

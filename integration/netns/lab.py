@@ -15,9 +15,6 @@ import world
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-# everything a namespace may have of its own in /etc is bound over the machine's before its program starts
-ENTER = ('for f in resolv.conf hosts nsswitch.conf; do [ -e "$0/$f" ] && [ -e "/etc/$f" ] && mount --bind "$0/$f" "/etc/$f"; done; '
-         'exec "$@"')
 
 
 class LabError(Exception):
@@ -175,8 +172,7 @@ class Lab:
 
     def inside(self, ns, argv):
         """argv as it is run in the namespace, with the namespace's own /etc files."""
-        into = ["ip", "netns", "exec", self.full(ns)]
-        return into + (["sh", "-c", ENTER, self.etc(ns)] if os.path.isdir(self.etc(ns)) else []) + argv
+        return [self.tool("enter", os.path.join(HERE, "enter.cc")), self.full(ns), self.etc(ns), *argv]
 
     def run(self, ns, argv, check=True, timeout=60, **kw):
         try:
@@ -215,6 +211,9 @@ class Lab:
             self.call(["clang++-19", "-O2", "-std=c++20", "-w", source, "-o", f"{out}.{os.getpid()}", *flags])
             os.rename(f"{out}.{os.getpid()}", out)
         return out
+
+    def calls(self):
+        return self.tool("pod_calls", os.path.join(HERE, "pod_calls.cc"), "-pthread")
 
 
 def wait_for(what, condition, seconds=10, every=0.05):

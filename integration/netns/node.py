@@ -65,19 +65,21 @@ class Pod:
         return self.lab.run(self.ns, list(argv), **kw)
 
     def client(self, *args, timeout=60):
-        """pod_client.py in this pod: what the pod saw, as a dict."""
-        r = self.run(*client_argv(*args), check=False, timeout=timeout)
+        """A client in this pod: what the pod saw, as a dict."""
+        r = self.run(*client_argv(self.lab, *args), check=False, timeout=timeout)
         try:
             return json.loads(r.stdout)
         except ValueError:
             return {"error": (r.stderr or r.stdout).strip()[-300:] or f"exit status {r.returncode}"}
 
     def start_client(self, *args):
-        return self.lab.start(self.ns, client_argv(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return self.lab.start(self.ns, client_argv(self.lab, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def client_argv(*args):
-    return [*PYTHON, os.path.join(HERE, "pod_client.py"), *map(str, args)]
+def client_argv(lab, name, *args):
+    """A client of pod_client.py or pod_calls.cc, to be run in any namespace."""
+    program = [*PYTHON, os.path.join(HERE, "pod_client.py")] if name in ("echo", "stream", "download", "ping") else [lab.calls()]
+    return [*program, name, *map(str, args)]
 
 
 def write_etc(lab, ns, hostname, resolv):
@@ -115,7 +117,7 @@ class Node:
         return self.lab.run(self.ns, list(argv), **kw)
 
     def client(self, *args, timeout=60):
-        r = self.run(*client_argv(*args), check=False, timeout=timeout)
+        r = self.run(*client_argv(self.lab, *args), check=False, timeout=timeout)
         try:
             return json.loads(r.stdout)
         except ValueError:

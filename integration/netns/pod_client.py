@@ -1,18 +1,11 @@
 #!/usr/bin/env python3
-"""Clients for the labs, each printing one JSON object: what a pod saw, nothing about how.
-  http HOST PORT N [PATH]       N connections one after the other; the bodies in order
+"""Clients for the labs, each printing one JSON object: what a pod saw, nothing about how. Those that are started hundreds of times
+are in pod_calls.cc.
   echo HOST PORT                server speaks first, echo, half-close, the tail that comes after it
-  udp HOST PORT N SIZE          N flows one after the other, each from a new port
-  wait HOST PORT                a datagram whose answer takes a second
-  sources HOST PORT IP...       one HTTP call from each source address
   stream HOST PORT SECONDS MS   datagrams that far apart on one socket: how many came back, the longest time without one; ends at SIGTERM
   download HOST PORT N [MB/S [BUFFER]]   N bytes over one connection, with its SHA-256 and the longest wait for bytes; no faster than asked;
                                 ends at SIGTERM with what came until then
-  connect HOST PORT SECONDS     a TCP connect: how it ended and after how long
-  ping HOST 0 N                 N echo requests one after the other: who answered
-  hold HOST PORT SECONDS        connects and says nothing
-  steady HOST PORT SECONDS MS [udp]   a new HTTP call, or a datagram from a new port, every MS milliseconds, whatever becomes of the
-                                others: when it began (the machine's monotonic clock), who answered, and after how long"""
+  ping HOST 0 N                 N echo requests one after the other: who answered"""
 import contextlib
 import hashlib
 import json
@@ -22,7 +15,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
 import time
 
 TIMEOUT = 8
@@ -34,27 +26,12 @@ def resolve(host, port, kind):
     return socket.getaddrinfo(host, port, type=kind)[0]
 
 
-def connect(host, port, source=None, timeout=TIMEOUT):
+def connect(host, port, timeout=TIMEOUT):
     family, kind, proto, _, where = resolve(host, port, socket.SOCK_STREAM)
     s = socket.socket(family, kind, proto)
     s.settimeout(timeout)
-    if source:
-        s.bind((source, 0))
     s.connect(where)
     return s
-
-
-def read_all(s):
-    out = b""
-    while data := s.recv(1 << 16):
-        out += data
-    return out
-
-
-def get(host, port, path="/", source=None):
-    with connect(host, port, source) as s:
-        s.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        return read_all(s).split(b"\r\n\r\n", 1)[1].decode().strip()
 
 
 def attempt(function, *args):
@@ -71,16 +48,6 @@ def tally(answers, seconds):
     return {"answers": answers, "counts": counts, "errors": sum(a.startswith("!") for a in answers), "seconds": seconds}
 
 
-def http(host, port, n, path="/"):
-    t = time.monotonic()
-    return tally([attempt(get, host, port, path) for _ in range(int(n))], time.monotonic() - t)
-
-
-def sources(host, port, *ips):
-    t = time.monotonic()
-    return tally([attempt(get, host, port, "/", ip) for ip in ips], time.monotonic() - t)
-
-
 def echo(host, port):
     s = connect(host, port)
     f = s.makefile("rb")
@@ -93,24 +60,6 @@ def echo(host, port):
     rest = f.read()
     return {"banner": banner, "echo": back == b"hello\n", "after_half_close": rest == block + f"{len(block) + 6} bytes\n".encode(),
             "tail": rest[len(block):].decode(errors="replace").strip()}
-
-
-def udp_once(host, port, payload, timeout):
-    family, kind, proto, _, where = resolve(host, port, socket.SOCK_DGRAM)
-    with socket.socket(family, kind, proto) as s:
-        s.settimeout(timeout)
-        s.connect(where)
-        s.send(payload)
-        name, _, data = s.recv(65536).partition(b"\n")
-        return name.decode() if data == payload else "!another datagram came back"
-
-
-def udp(host, port, n, size):
-    t, answers = time.monotonic(), []
-    for i in range(int(n)):
-        payload = (f"{i}:".encode() * int(size))[:int(size)]
-        answers.append(attempt(udp_once, host, port, payload, 3))
-    return tally(answers, time.monotonic() - t)
 
 
 def stream(host, port, seconds, every_ms):
@@ -141,11 +90,6 @@ def stream(host, port, seconds, every_ms):
     return {"sent": sent, "back": len(back), "longest_gap": max(longest, end - heard), "at": at if longest > end - heard else end}
 
 
-def wait(host, port):
-    t = time.monotonic()
-    return tally([attempt(udp_once, host, port, b"wait please", 5)], time.monotonic() - t)
-
-
 def download(host, port, n, mb_per_s="0", buffer="0"):
     """n bytes, or as many as came until SIGTERM; the longest wait for some ended at that moment of the monotonic clock."""
     t = time.monotonic()
@@ -171,35 +115,6 @@ def download(host, port, n, mb_per_s="0", buffer="0"):
     return {"bytes": got, "sha256": digest.hexdigest(), "seconds": time.monotonic() - t, "at": at, "longest_wait": longest}
 
 
-def try_connect(host, port, seconds):
-    t = time.monotonic()
-    result = attempt(connect, host, port, None, float(seconds))
-    return {"result": result if isinstance(result, str) else "connected", "seconds": time.monotonic() - t}
-
-
-def hold(host, port, seconds):
-    with connect(host, port):
-        time.sleep(float(seconds))
-    return {}
-
-
-def steady(host, port, seconds, every_ms, kind="http"):
-    calls, threads, begun = [], [], time.monotonic()
-
-    def call():
-        t = time.monotonic()
-        answer = attempt(get, host, port) if kind == "http" else attempt(udp_once, host, port, b"steady", 3)
-        calls.append([t, answer, time.monotonic() - t])
-
-    for i in range(int(float(seconds) * 1000 / float(every_ms))):
-        time.sleep(max(0, begun + i * float(every_ms) / 1000 - time.monotonic()))
-        threads.append(threading.Thread(target=call))
-        threads[-1].start()
-    for t in threads:
-        t.join()
-    return {"calls": sorted(calls)}
-
-
 def ping_once(host, number):
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
         s.settimeout(1)
@@ -220,8 +135,7 @@ def ping(host, port, n):
 
 
 def main():
-    what = {"http": http, "echo": echo, "udp": udp, "wait": wait, "sources": sources, "download": download,
-            "connect": try_connect, "hold": hold, "steady": steady, "ping": ping, "stream": stream}
+    what = {"echo": echo, "download": download, "ping": ping, "stream": stream}
     name, host, port, *rest = sys.argv[1:]
     if name in ("stream", "download"):
         signal.signal(signal.SIGTERM, lambda *_: STOP.append(True))

@@ -108,7 +108,7 @@ class Place:
         self.lab, self.ns = lab, ns
 
     def client(self, *args, timeout=60):
-        r = self.lab.run(self.ns, client_argv(*args), check=False, timeout=timeout)
+        r = self.lab.run(self.ns, client_argv(self.lab, *args), check=False, timeout=timeout)
         return json.loads(r.stdout) if r.stdout.startswith("{") else {"error": r.stderr.strip()[-300:]}
 
     def serve(self, name):

@@ -98,7 +98,10 @@ class Start:
             self.found.check(serves, f"{what}: neither ends nor serves")
             if serves:
                 self.serving(what)
-            status = node.stop()
+            try:
+                status = node.stop()
+            except LabError as e:
+                raise LabError(f"{what}: {e}") from None
             self.found.check(status == 0, f"{what}: exit status {status} after SIGTERM")
         else:
             status, node.daemon = node.daemon.returncode, None

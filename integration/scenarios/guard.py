@@ -4,7 +4,7 @@ import sys
 
 from fixtures import VIP, answers, deploy
 from lab import HERE, wait_for
-from node import join
+from node import client_argv, join
 from registry import scenario
 from topology import host, lan2
 
@@ -13,9 +13,8 @@ DEVICE = "edgemesh0"
 
 def passes(lab, ns, ip, port):
     """Whether a TCP connect or a datagram from this namespace gets anything back."""
-    argv = [sys.executable, os.path.join(HERE, "pod_client.py")]
-    tcp = lab.run(ns, [*argv, "connect", ip, str(port), "0.7"], check=False).stdout
-    udp = lab.run(ns, [*argv, "udp", ip, "9000", "1", "10"], check=False, timeout=10).stdout if port == 8080 else ""
+    tcp = lab.run(ns, client_argv(lab, "connect", ip, port, 0.7), check=False).stdout
+    udp = lab.run(ns, client_argv(lab, "udp", ip, 9000, 1, 10), check=False, timeout=10).stdout if port == 8080 else ""
     return '"connected"' in tcp or '"errors": 0' in udp
 
 

@@ -2,12 +2,11 @@
 import os
 import re
 import subprocess
-import sys
 import time
 
 from fixtures import VIP, deploy
 from lab import LabError, wait_for
-from node import TRUST_DOMAIN, Node, issue_certificates, mesh_manifests
+from node import TRUST_DOMAIN, Node, client_argv, issue_certificates, mesh_manifests
 from registry import scenario
 from relay import say
 from topology import host, internet, leg, nat_box
@@ -82,8 +81,7 @@ def relay_scale(lab, found):
     say(f"{up:.0f} of {CLIENTS} clients have their session after {seconds:.1f} s")
     found.same(int(up), CLIENTS, "clients with a session")
     t = time.monotonic()
-    runs = [n.lab.start(n.ns, [sys.executable, os.path.join(os.path.dirname(__file__), "..", "netns", "pod_client.py"), "http", VIP, "80", "20"],
-                        stdout=subprocess.PIPE, text=True) for n in others]
+    runs = [n.lab.start(n.ns, client_argv(lab, "http", VIP, 80, 20), stdout=subprocess.PIPE, text=True) for n in others]
     pings, answered, p50, p99 = fleet.line(r"pings (\d+) answered (\d+) ([\d.]+) ([\d.]+)")
     say(f"{answered:.0f} of {pings:.0f} pings over the relay answered, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     found.check(pings >= CLIENTS * (SECONDS - 2) and answered >= 0.99 * pings, f"{answered:.0f} of {pings:.0f} pings were answered")
