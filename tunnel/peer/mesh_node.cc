@@ -14,7 +14,8 @@ base::Gauge& sessions(base::Metrics& m, const char* path) {
   return m.gauge("edgemeshd_tunnel_sessions", "Sessions with peers that can be used, by kind of path.", {{"path", path}});
 }
 base::Counter& bytes(base::Metrics& m, const char* path, const char* direction) {
-  return m.counter("edgemeshd_tunnel_path_bytes_total", "Bytes of inner packets by the kind of path they took.", {{"path", path}, {"direction", direction}});
+  return m.counter("edgemeshd_tunnel_path_bytes_total", "Bytes of inner packets by the kind of path they took.",
+                   {{"path", path}, {"direction", direction}});
 }
 base::Counter& moves(base::Metrics& m, const char* to) {
   return m.counter("edgemeshd_tunnel_relay_moves_total", "Times a relay's datagrams were moved to TCP or back to UDP.", {{"to", to}});
@@ -69,6 +70,7 @@ void MeshNode::Record::on_session(bool instance_changed) {
   if (instance_changed) exports.peer_restarted(now);
   resumed = through_door;
   resume_at.reset();
+  asking.clear();  // it is there: what was asked for in vain may be given now
   exports.on_up(now);
   deny.offer();
   mesh.settle_routes();
@@ -211,10 +213,15 @@ void MeshNode::on_control(const PathAddr& from, base::ByteView b) {
       it->second->machine.on_datagram(from, b, loop_.now());
       return touch(*it->second);
     }
-    case Kind::stun: on_stun(from, b); return wake();
-    case Kind::handshake: return on_door(from, b);
-    case Kind::relay_control: return on_relay_control(from, b);
-    default: return;
+    case Kind::stun:
+      on_stun(from, b);
+      return wake();
+    case Kind::handshake:
+      return on_door(from, b);
+    case Kind::relay_control:
+      return on_relay_control(from, b);
+    default:
+      return;
   }
 }
 
@@ -302,7 +309,8 @@ void MeshNode::on_timer() {
   for (auto& [name, r] : peers_) {
     if (r->due <= now || r->machine.next_deadline() <= now) {
       serve(*r);
-      if (!r->hinted && !r->machine.has_session() && !r->resume_at && !r->exports.has_interest() && now - r->born > kStrangerLife) strangers.push_back(r.get());
+      if (!r->hinted && !r->machine.has_session() && !r->resume_at && !r->exports.has_interest() && now - r->born > kStrangerLife)
+        strangers.push_back(r.get());
     }
     next = std::min({next, r->due, r->machine.next_deadline()});
   }
@@ -416,8 +424,8 @@ std::vector<PathView> MeshNode::paths() const {
   std::vector<PathView> out;
   for (const auto& [name, r] : peers_)
     for (const Path& p : r->machine.paths())
-      out.push_back({name, p.addr.str(), to_string(p.kind), to_string(p.state), r->machine.active() && p.addr == *r->machine.active(), r->resumed && p.addr == r->door.address(), p.rtt.count() / 1000,
-                     p.mtu.is_settled() ? p.mtu.wire() : 0});
+      out.push_back({name, p.addr.str(), to_string(p.kind), to_string(p.state), r->machine.active() && p.addr == *r->machine.active(),
+                     r->resumed && p.addr == r->door.address(), p.rtt.count() / 1000, p.mtu.is_settled() ? p.mtu.wire() : 0});
   return out;
 }
 

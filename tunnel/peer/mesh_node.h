@@ -37,12 +37,14 @@ class MeshNode {
     KnownPeers known;  // of the process before
   };
   struct Hooks {
-    std::function<base::Result<ExportGrant>(const std::string& peer, const std::vector<base::IpAddr>&, const ExportRequest&)> on_export_request;
+    std::function<base::Result<ExportGrant>(const std::string& peer, const std::vector<base::IpAddr>&, const ExportRequest&)>
+        on_export_request;
     std::function<void(const std::string& peer, const ExportRequest&)> on_export_released, on_grant_withdrawn;
     std::function<void(const std::string& peer, bool up, const std::vector<base::Cidr>& certified)> on_peer;
-    std::function<void(const std::string& peer, uint16_t mtu)> on_inner_mtu;  // that the kernel should give its routes; kInnerMtuStart before
+    std::function<void(const std::string& peer, uint16_t mtu)>
+        on_inner_mtu;  // that the kernel should give its routes; kInnerMtuStart before
     std::function<void(const std::string& peer, const std::string& text)> on_deny_list;  // a newer one, the peer says; to be verified
-    std::function<void(const KnownPeers&)> on_known;  // they changed: to be kept
+    std::function<void(const KnownPeers&)> on_known;                                     // they changed: to be kept
   };
   MeshNode(Config, Hooks, base::Loop&, base::Rng&, base::Metrics&, Signal&);
   ~MeshNode();
@@ -74,7 +76,8 @@ class MeshNode {
   void release_export(const std::string& peer, const ExportRequest&);
   void withdraw_export(const std::string& peer, const ExportRequest&);
   void ping(const std::string& peer, std::function<void(base::Result<std::chrono::nanoseconds>, std::string)>);
-  void recheck_denied(const std::function<bool(const base::NodeIdentity&)>& is_denied, const std::function<bool(const std::string&)>& is_name_denied);
+  void recheck_denied(const std::function<bool(const base::NodeIdentity&)>& is_denied,
+                      const std::function<bool(const std::string&)>& is_name_denied);
   // The list this node holds, as signed: goes to every peer it talks to, and to relays, which meet everybody.
   void spread_deny_list(uint64_t number, const std::string& text);
   void close_all(const std::string& reason);
@@ -91,9 +94,9 @@ class MeshNode {
   Record* meet(const std::string& name, bool hinted);  // null: too many
   void forget(Record&);
   void let_go_if_idle(Record&);
-  void touch();        // something happened: all peers are served soon
+  void touch();  // something happened: all peers are served soon
   void touch(Record&);
-  void wake();         // the timer: whose time it is, and what is not a peer's
+  void wake();  // the timer: whose time it is, and what is not a peer's
   void serve(Record&);
   void on_timer();
   void update_gauges();
@@ -105,7 +108,8 @@ class MeshNode {
   void on_grant(RelayGrant);
   bool make_room(Record&, const std::string& relay);
   void drive_grants(Record&);
-  bool ask_grant(Record&, const std::string& relay);
+  bool ask_grant(Record&, const std::string& relay, base::Duration pause_max);
+  bool is_deserted(const Record&, const Channel&) const;
   void drive_channels(Record&);
   void leave(Record&, Channel&, const std::optional<PathAddr>& path);
   std::optional<base::Instant> channel_deadline(const Channel&) const;

@@ -7,6 +7,7 @@ namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
 constexpr base::Duration kGrantPause = 500ms, kGrantPauseMax = 5s;  // between requests for one peer at one relay, doubling
+constexpr base::Duration kSearchPauseMax = 60s;   // the same while there is a channel, but the peer does not answer over it
 constexpr base::Duration kGrantLetOther = 300ms;  // the side that did not begin the handshake asks later: one request is enough
 constexpr base::Duration kSecondAfter = 5s;       // without a direct path: a channel at a second relay as well
 constexpr base::Duration kRebindPause = 2s, kBindingSilence = 3s;
@@ -30,7 +31,8 @@ void MeshNode::follow_relays() {
   for (const auto& lost : before) {
     if (is_connected(lost.name)) continue;
     for (auto& [name, r] : peers_)
-      if (auto c = r->channels.find(lost.name); c != r->channels.end() && c->second.announced) r->machine.doubt(*c->second.announced, loop_.now());
+      if (auto c = r->channels.find(lost.name); c != r->channels.end() && c->second.announced)
+        r->machine.doubt(*c->second.announced, loop_.now());
   }
 }
 
@@ -52,15 +54,23 @@ void MeshNode::on_grant(RelayGrant g) {
   if (!r || r->machine.is_denied() || !make_room(*r, g.relay)) return;
   auto& c = r->channels[g.relay];
   if (!c.client)
-    c.client = std::make_unique<RelayClient>(node_.rng, [this, name = g.relay](const base::IpPort& at, base::ByteView b) { if (data_) data_->send({at, {}, 0, socket_to(name)}, b); });
+    c.client = std::make_unique<RelayClient>(node_.rng, [this, name = g.relay](const base::IpPort& at, base::ByteView b) {
+      if (data_) data_->send({at, {}, 0, socket_to(name)}, b);
+    });
   c.client->on_grant(std::move(g), loop_.now());
   touch(*r);
 }
 
-// For a channel at this relay: one that no longer stands gives way.
+// The own end is bound, and the peer is not heard there: it may be bound at other relays.
+bool MeshNode::is_deserted(const Record& r, const Channel& c) const { return c.announced && r.machine.is_hopeless(*c.announced); }
+
+// For a channel at this relay: one that no longer stands gives way, or one that only this end holds. Else two nodes that came to hold
+// different relays, one of them restarted while others were down, would refuse each other's for ever.
 bool MeshNode::make_room(Record& r, const std::string& relay) {
   if (r.channels.contains(relay) || r.channels.size() < kChannelsMax) return true;
   auto dead = std::find_if(r.channels.begin(), r.channels.end(), [&](const auto& e) { return !stands(*e.second.client, loop_.now()); });
+  if (dead == r.channels.end())
+    dead = std::find_if(r.channels.begin(), r.channels.end(), [&](const auto& e) { return is_deserted(r, e.second); });
   if (dead == r.channels.end()) return false;
   if (dead->second.announced) r.machine.on_relay_path(*dead->second.announced, Binding::none, loop_.now());
   r.channels.erase(dead);
@@ -68,33 +78,36 @@ bool MeshNode::make_room(Record& r, const std::string& relay) {
 }
 
 // A channel is wanted while the peer is; a second one, at another relay, when it stays without a direct path: the death of one relay
-// is no pause then. Asked from the nearest relay that has none yet.
+// is no pause then. Asked from the nearest relay that has none yet. One over which the peer does not answer does not count.
 void MeshNode::drive_grants(Record& r) {
   base::Instant now = loop_.now();
   r.grant_due.reset();
   if (r.machine.is_denied() || !(r.machine.is_connecting() || r.machine.has_session())) return;
-  bool direct = r.machine.active() && !r.machine.active()->is_relay();
+  bool direct = r.machine.is_direct();
   if (direct) r.without_direct.reset();
   else if (!r.without_direct) r.without_direct = now;
   size_t enough = !direct && now - *r.without_direct >= kSecondAfter ? kChannelsMax : 1;
   auto standing = size_t(std::count_if(r.channels.begin(), r.channels.end(), [&](const auto& e) { return stands(*e.second.client, now); }));
-  if (standing >= enough) return;
+  auto deserted = size_t(std::count_if(r.channels.begin(), r.channels.end(),
+                                       [&](const auto& e) { return stands(*e.second.client, now) && is_deserted(r, e.second); }));
+  if (standing - deserted >= enough) return;
+  base::Duration pause_max = standing >= enough ? kSearchPauseMax : kGrantPauseMax;
   std::erase_if(r.asking, [&](const auto& e) { return !is_connected(e.first); });
   for (const auto& i : relays_) {
     auto known = r.channels.find(i.name);
     if (known != r.channels.end() && stands(*known->second.client, now)) continue;
-    if (!ask_grant(r, i.name)) return;
+    if (!ask_grant(r, i.name, pause_max)) return;
   }
 }
 
 // True: it was asked more than once and gave nothing: the peer may not be there.
-bool MeshNode::ask_grant(Record& r, const std::string& relay) {
+bool MeshNode::ask_grant(Record& r, const std::string& relay, base::Duration pause_max) {
   base::Instant now = loop_.now();
   bool lets_other = !r.machine.is_caller() && (r.machine.is_answering() || !goes_first(config_.node.identity.name, r.machine.name()));
   auto& a = r.asking.try_emplace(relay, Record::Asking{lets_other ? now + kGrantLetOther : now, kGrantPause}).first->second;
   if (now >= a.next) {
     a.next = now + a.pause;
-    a.pause = std::min(a.pause * 2, kGrantPauseMax);
+    a.pause = std::min(a.pause * 2, pause_max);
     signal_.request_grant(r.machine.name(), relay);
   }
   r.grant_due = r.grant_due ? std::min(*r.grant_due, a.next) : a.next;
@@ -111,7 +124,8 @@ void MeshNode::leave(Record& r, Channel& c, const std::optional<PathAddr>& path)
   base::Instant now = loop_.now();
   if (c.leaving) r.machine.on_relay_path(c.leaving->first, Binding::none, now);
   c.leaving.reset();
-  if (path && path->relay_channel == c.announced->relay_channel && path->remote == c.announced->remote) c.leaving.emplace(*c.announced, now + kLeave);
+  if (path && path->relay_channel == c.announced->relay_channel && path->remote == c.announced->remote)
+    c.leaving.emplace(*c.announced, now + kLeave);
   else r.machine.on_relay_path(*c.announced, Binding::none, now);
 }
 
@@ -136,6 +150,7 @@ void MeshNode::drive_channels(Record& r) {
       if (std::exchange(c.observed, c.client->observed())) ask_stun_now();
     }
     watch_udp(r, relay, *c.client);
+    if (c.announced && r.machine.is_usable(*c.announced)) r.asking.erase(relay);
     if (c.client->is_bound() && !c.client->unanswered_since()) c.socket = socket_to(relay);
     std::optional<PathAddr> path = c.client->is_bound() ? std::optional(c.client->path()) : std::nullopt;
     if (path) path->socket = c.socket;
@@ -145,10 +160,7 @@ void MeshNode::drive_channels(Record& r) {
     }
     if (path == c.announced) continue;
     if (c.announced) leave(r, c, path);
-    if (path) {
-      r.machine.on_relay_path(*path, c.client->is_peer_bound() ? Binding::both : Binding::own, now);
-      r.asking.erase(relay);
-    }
+    if (path) { r.machine.on_relay_path(*path, c.client->is_peer_bound() ? Binding::both : Binding::own, now); }
     c.announced = path;
   }
 }
@@ -238,7 +250,8 @@ void MeshNode::publish_candidates() {
   node_.stun_servers = stun_.answering();
   hairpin_.set_outside(nat.mapping == NatMapping::none ? std::nullopt : node_.outside, loop_.now());
   if (all == node_.candidates && nat == node_.nat) return;
-  if (nat != node_.nat && nat.mapping != NatMapping::unknown) EM_LOG(info, "tunnel", "NAT of this node: {}{}", nat.str(), node_.outside ? ", seen at " + node_.outside->str() : "");
+  if (nat != node_.nat && nat.mapping != NatMapping::unknown)
+    EM_LOG(info, "tunnel", "NAT of this node: {}{}", nat.str(), node_.outside ? ", seen at " + node_.outside->str() : "");
   node_.nat = nat;
   node_.candidates = std::move(all);
   node_.candidates_revision++;

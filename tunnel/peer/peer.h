@@ -41,7 +41,7 @@ class PeerEnv {  // what a PeerMachine asks of its owner; outlives it
   virtual void signal(SignalKind, base::ByteView) = 0;
   virtual bool has_signal_route() const = 0;
   virtual std::optional<PathAddr> heard_at_door() const = 0;  // where the peer was just heard without a session
-  virtual std::string signal_trouble() const { return {}; }  // why the peer cannot be signalled, in words
+  virtual std::string signal_trouble() const { return {}; }   // why the peer cannot be signalled, in words
   virtual void add_receive_keys(DataKeysPtr) = 0;
   virtual void remove_receive_keys(uint32_t index) = 0;
   // Where DATA goes and under which keys; null: it waits in the data plane's queue.
@@ -76,11 +76,11 @@ class PeerMachine : private PunchEnv {
   PeerMachine(std::string name, NodeContext&, PeerEnv&);
   ~PeerMachine();
 
-  void want(base::Instant now);      // interest: a session soon
+  void want(base::Instant now);        // interest: a session soon
   void call_again(base::Instant now);  // had a session with our earlier process, and may still use it: one handshake, if it is there
   void set_advertised(const std::vector<base::IpPort>&, base::Instant now);
   void set_lan(const std::vector<base::IpPort>&, base::Instant now);  // heard there on a link of this node
-  void deny(const std::string& why); // drops keys and paths; nothing is accepted until allow()
+  void deny(const std::string& why);                                  // drops keys and paths; nothing is accepted until allow()
   void allow() { denied_ = false; }
   // How long no inner packet has passed; none: no session, or something of it is under way.
   std::optional<base::Duration> idle_for(base::Instant now) const;
@@ -94,12 +94,12 @@ class PeerMachine : private PunchEnv {
   void on_first_data(uint32_t index, base::Instant now);
   enum class Binding : uint8_t { none, own, both };  // of the ends of a relay channel
   void on_relay_path(const PathAddr&, Binding, base::Instant now);
-  void carry(base::ByteView packet, base::Instant now);  // one that waited for keys: with the handshake
-  void doubt(const PathAddr&, base::Instant now);  // it may just have died: checked at once
-  void on_routes_changed(base::Instant now);       // of signalling
-  void on_udp_back(base::Instant now);             // a direct path may be possible now
-  void resume(base::Instant now);                  // the door is open: a handshake, unless the session works
-  void on_own_candidates(base::Instant now);       // or the network changed
+  void carry(base::ByteView packet, base::Instant now);                  // one that waited for keys: with the handshake
+  void doubt(const PathAddr&, base::Instant now);                        // it may just have died: checked at once
+  void on_routes_changed(base::Instant now);                             // of signalling
+  void on_udp_back(base::Instant now);                                   // a direct path may be possible now
+  void resume(base::Instant now);                                        // the door is open: a handshake, unless the session works
+  void on_own_candidates(base::Instant now);                             // or the network changed
   bool on_stun(uint32_t socket, const StunMessage&, base::Instant now);  // true: it was for this peer
   void tick(base::Instant now);
   base::Instant next_deadline() const { return next_; }  // valid after tick()
@@ -115,7 +115,7 @@ class PeerMachine : private PunchEnv {
   bool is_denied() const { return denied_; }
   // No path works, or no session stands that is wanted, or the keys are old: only a handshake helps.
   bool needs_handshake(base::Instant now) const;
-  bool is_cut_off() const;  // there is a session, and no path answered its last check
+  bool is_cut_off() const;                                                   // there is a session, and no path answered its last check
   bool is_caller() const { return driver_.is_wanted() && !is_answering(); }  // the handshake that runs was begun here; there
   bool is_answering() const { return driver_.is_busy() && !driver_.is_caller(); }
   bool is_connecting() const { return !is_up() && (wanted_ || driver_.is_wanted()); }
@@ -125,11 +125,14 @@ class PeerMachine : private PunchEnv {
   const std::list<Path>& paths() const { return paths_.all(); }
   const std::vector<Candidate>& remote_candidates() const { return remote_candidates_; }
   uint16_t inner_mtu() const { return told_mtu_ ? told_mtu_ : kInnerMtuStart; }  // as the kernel sees it
-  bool is_failing(const PathAddr&) const;  // its checks go unanswered
+  bool is_failing(const PathAddr&) const;                                        // its checks go unanswered
+  bool is_usable(const PathAddr&) const;                                         // it answers
+  bool is_hopeless(const PathAddr&) const;                                       // for so long that another way is worth looking for
+  bool is_direct() const;                                                        // a direct path is in use and answers
   const std::string& last_error() const { return last_error_; }
   base::Instant since() const { return up_since_; }
-  const std::vector<PunchAttempt>& attempts() const { return attempts_; }      // driven by this side
-  std::optional<PunchRung> rung() const { return punch_.won(); }               // that made the direct path
+  const std::vector<PunchAttempt>& attempts() const { return attempts_; }  // driven by this side
+  std::optional<PunchRung> rung() const { return punch_.won(); }           // that made the direct path
   const NatClass& remote_nat() const { return punch_.remote_nat(); }
   std::optional<base::Duration> direct_after() const { return direct_after_; }  // the session stood
   void note_error(std::string e) { last_error_ = std::move(e); }
@@ -154,10 +157,10 @@ class PeerMachine : private PunchEnv {
   bool is_active(const PathAddr& from) const;
   // two processes (peer_rival.cc)
   struct Rival {
-    uint32_t index = 0;                // of its keys, which wait
+    uint32_t index = 0;  // of its keys, which wait
     base::Instant until{}, ask_at{};
-    std::vector<uint64_t> asked;       // txids of the CHECKs that only the process before can answer
-    bool has_keys = false;             // it was seen to have them: promote() when it wins
+    std::vector<uint64_t> asked;  // txids of the CHECKs that only the process before can answer
+    bool has_keys = false;        // it was seen to have them: promote() when it wins
     base::NodeIdentity identity;
   };
   bool contest(uint32_t index, const Handshake::Outcome&);
@@ -239,7 +242,7 @@ class PeerMachine : private PunchEnv {
   base::Instant up_since_{}, current_since_{};
   std::optional<Rival> rival_;
   base::Instant rival_told_{};
-  bool has_closed_ = false;                 // the peer said that it goes
+  bool has_closed_ = false;            // the peer said that it goes
   std::optional<PathAddr> door_path_;  // where the current session was made, until a path stands
   base::Instant door_check_{};
 
@@ -247,7 +250,7 @@ class PeerMachine : private PunchEnv {
   std::vector<base::IpPort> advertised_, lan_;
   uint64_t hello_revision_ = 0, sent_revision_ = 0;  // of the own candidates: in the last hello; as the peer has them
   std::optional<PathAddr> active_;
-  std::optional<PathAddr> unproved_;         // a relay channel with both ends bound: DATA goes there until a path is proved
+  std::optional<PathAddr> unproved_;  // a relay channel with both ends bound: DATA goes there until a path is proved
   DataKeysPtr routed_keys_;
   std::optional<PathAddr> routed_path_;
   uint16_t routed_mtu_ = 0, told_mtu_ = 0;

@@ -11,6 +11,7 @@ constexpr base::Duration kReportAfter = 250ms;
 constexpr base::Duration kPollMoving = 100ms, kPollQuiet = 500ms;
 constexpr base::Duration kPingGiveUp = 5s;
 constexpr base::Duration kCheckAgain = 50ms;
+constexpr int kTriesFair = 4;  // unanswered CHECKs that may be lost ones, or the peer not there yet
 }  // namespace
 
 const Path* PeerMachine::active_path() const {
@@ -22,14 +23,28 @@ const Path* PeerMachine::active_path() const {
 
 Path* PeerMachine::active_path() { return const_cast<Path*>(std::as_const(*this).active_path()); }
 
-bool PeerMachine::is_cut_off() const {
-  return keys_.has_current() && !paths_.is_any_answering();
-}
+bool PeerMachine::is_cut_off() const { return keys_.has_current() && !paths_.is_any_answering(); }
 
 bool PeerMachine::is_failing(const PathAddr& a) const {
   for (const Path& p : paths_.all())
-    if (p.addr == a) return p.state == PathState::suspect || p.state == PathState::dead || (p.state == PathState::checking && p.tries > 4);
+    if (p.addr == a)
+      return p.state == PathState::suspect || p.state == PathState::dead || (p.state == PathState::checking && p.tries > kTriesFair);
   return false;
+}
+
+bool PeerMachine::is_usable(const PathAddr& a) const {
+  return std::any_of(paths_.all().begin(), paths_.all().end(), [&](const Path& p) { return p.addr == a && p.is_usable(); });
+}
+
+bool PeerMachine::is_hopeless(const PathAddr& a) const {
+  for (const Path& p : paths_.all())
+    if (p.addr == a) return p.state == PathState::dead || (p.state == PathState::checking && p.tries > kTriesFair);
+  return false;
+}
+
+bool PeerMachine::is_direct() const {
+  const Path* a = active_path();
+  return a && !a->addr.is_relay() && a->is_usable();
 }
 
 void PeerMachine::send_sealed(const PathAddr& to, PacketType type, base::ByteView plain) {
@@ -189,9 +204,7 @@ void PeerMachine::choose_path() {
   use_mtu_of_path();
   apply_route();
   if (active_) control_.repeat_now(now_);
-  if (left_direct) {
-    start_round();
-  }
+  if (left_direct) { start_round(); }
 }
 
 void PeerMachine::apply_route() {
@@ -258,7 +271,8 @@ void PeerMachine::finish_pings(const Path* answered) {
   }
   for (Ping& p : over) {
     if (ok) p.done(answered->last_rtt, answered->addr.str());
-    else p.done(base::fail(base::Code::timeout, "no answer from {} within 5 s{}", name_, last_error_.empty() ? "" : ": " + last_error_), "");
+    else
+      p.done(base::fail(base::Code::timeout, "no answer from {} within 5 s{}", name_, last_error_.empty() ? "" : ": " + last_error_), "");
   }
 }
 

@@ -1,5 +1,4 @@
 #include "tunnel/sim/random_mesh.h"
-
 #include "tunnel/sim/sim_checks.h"
 
 namespace tunnel {
@@ -150,6 +149,27 @@ TEST(MeshSim, TheOnlyRelayIsUsedAgainAsSoonAsItIsBack) {
     s.run_for(40s);
     s.set_relay(true);
     EXPECT_LE(meet(s, "a", "b"), 2s) << seed;
+    expect_sound(s);
+  }
+}
+
+// One stays bound at the two relays that lived; the other, restarted behind another address when the nearer two are back, binds at
+// those. Nothing but the relays joins them, and neither has room for a third.
+TEST(MeshSim, EndsThatHoldDifferentRelaysComeTogether) {
+  for (uint64_t seed = 32; seed < 37; seed++) {
+    MeshSim s(seed);
+    for (int more = 0; more < 3; more++) s.add_relay();
+    for (size_t near : {0, 1}) s.set_relay(false, near);
+    two_sites(s, false);
+    s.talk("a", "b");
+    s.run_for(15s);
+    ASSERT_GE(s.view("a", "b").relay, "relay-3") << seed;
+    s.kill("b");
+    s.net.nat(nat("198.51.100.2")).rebind(ip("198.51.100.3"));
+    s.run_for(10s);
+    for (size_t near : {0, 1}) s.set_relay(true, near);
+    s.start("b");
+    EXPECT_LE(meet(s), 10s) << seed;
     expect_sound(s);
   }
 }
