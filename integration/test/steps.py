@@ -167,7 +167,7 @@ def acceptance():
     build("release", "edgemeshd", "edgemeshctl", "tunnel_fleet")  # the last for a scenario that is run by name: it must go on compiling
     listed_names = subprocess.run(["integration/accept", "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = [line.split()[0] for line in listed_names.splitlines() if not line.endswith("[by name only]")]
-    r = subprocess.run(["integration/accept", "--jobs", str(3 * JOBS), "--again", str(AGAIN_MAX), *names], cwd=ROOT, stdout=subprocess.PIPE,
+    r = subprocess.run(["integration/accept", "--jobs", str(4 * JOBS), "--again", str(AGAIN_MAX), *names], cwd=ROOT, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, errors="replace", timeout=3600, stdin=subprocess.DEVNULL)
     passed, failures, second = scenario_verdicts(r.stdout)
     for name, why in second:
