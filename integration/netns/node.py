@@ -21,7 +21,32 @@ HTTP, TCP, UDP = 8080, 2701, 9000
 PYTHON = [sys.executable, "-S", "-E"]  # our small programs need the standard library only; the rest of a start costs more than a call
 
 
-class Pod:
+class Inside:
+    """What runs in the namespace self.ns of self.lab."""
+
+    def run(self, *argv, **kw):
+        return self.lab.run(self.ns, list(argv), **kw)
+
+    def client(self, *args, timeout=60):
+        """A client there: what it saw, as a dict."""
+        r = self.run(*client_argv(self.lab, *args), check=False, timeout=timeout)
+        try:
+            return json.loads(r.stdout)
+        except ValueError:
+            return {"error": (r.stderr or r.stdout).strip()[-300:] or f"exit status {r.returncode}"}
+
+    def start_client(self, *args):
+        return self.lab.start(self.ns, client_argv(self.lab, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def start_server(self, name):
+        """pod_server.py there, once it listens."""
+        server = self.lab.start(self.ns, [*PYTHON, os.path.join(HERE, "pod_server.py"), "--name", name], stdout=subprocess.PIPE, text=True)
+        if server.stdout.readline().strip() != "ready":
+            raise LabError(f"the server {name} in {self.ns} did not start")
+        return server
+
+
+class Pod(Inside):
     """A namespace on the node's bridge; the pods of all nodes draw from the same 172.17.0.0/16."""
 
     def __init__(self, node, name, index):
@@ -46,10 +71,7 @@ class Pod:
 
     def serve(self):
         """Starts the ordinary programs in the pod."""
-        self.server = self.lab.start(self.ns, [*PYTHON, os.path.join(HERE, "pod_server.py"), "--name", self.name],
-                                     stdout=subprocess.PIPE, text=True)
-        if self.server.stdout.readline().strip() != "ready":
-            raise LabError(f"the server in pod {self.name} did not start")
+        self.server = self.start_server(self.name)
         return self
 
     def kill(self):
@@ -60,20 +82,6 @@ class Pod:
     def cut(self, is_cut=True):
         """The pod's cable: silence instead of answers."""
         self.lab.ip(self.node.ns, f"link set {self.port} {'down' if is_cut else 'up'}")
-
-    def run(self, *argv, **kw):
-        return self.lab.run(self.ns, list(argv), **kw)
-
-    def client(self, *args, timeout=60):
-        """A client in this pod: what the pod saw, as a dict."""
-        r = self.run(*client_argv(self.lab, *args), check=False, timeout=timeout)
-        try:
-            return json.loads(r.stdout)
-        except ValueError:
-            return {"error": (r.stderr or r.stdout).strip()[-300:] or f"exit status {r.returncode}"}
-
-    def start_client(self, *args):
-        return self.lab.start(self.ns, client_argv(self.lab, *args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def client_argv(lab, name, *args):
@@ -90,7 +98,7 @@ def write_etc(lab, ns, hostname, resolv):
             f.write(text)
 
 
-class Node:
+class Node(Inside):
     def __init__(self, lab, ns, name, ip, network="", public="", roles=()):
         self.lab, self.ns, self.name, self.ip = lab, ns, name, ip
         self.network, self.public, self.roles = network, public, list(roles)
@@ -112,16 +120,6 @@ class Node:
         pod = self.pods[name] = Pod(self, name, len(self.pods))
         pod.cable()
         return pod
-
-    def run(self, *argv, **kw):
-        return self.lab.run(self.ns, list(argv), **kw)
-
-    def client(self, *args, timeout=60):
-        r = self.run(*client_argv(self.lab, *args), check=False, timeout=timeout)
-        try:
-            return json.loads(r.stdout)
-        except ValueError:
-            return {"error": (r.stderr or r.stdout).strip()[-300:]}
 
     # ---- objects
     def manifest(self, name):

@@ -2,16 +2,14 @@
 to the same pod's own address. On a machine that others use as well only the two together say something: a call that took longer
 because the machine was busy takes longer past our rules, too."""
 import contextlib
-import json
 import os
 import statistics
-import subprocess
 import sys
 import threading
 
 from fixtures import answers, deploy, shop
-from lab import HERE, LabError, wait_for
-from node import HTTP, PYTHON, client_argv
+from lab import wait_for
+from node import HTTP, Inside
 
 VIP = "10.96.0.99"
 WINDOW_S, EVERY_MS = 1, 40  # every call costs the machine that is judged a millisecond
@@ -101,20 +99,14 @@ class Bystander:
         self.found.check(now <= max(2 * was * busier, ENOUGH_MS), f"{what}: bystanders' p99 went from {was:.1f} to {now:.1f} ms")
 
 
-class Place:
+class Place(Inside):
     """A namespace of the lab that is neither a pod nor a node of ours."""
 
     def __init__(self, lab, ns):
         self.lab, self.ns = lab, ns
 
-    def client(self, *args, timeout=60):
-        r = self.lab.run(self.ns, client_argv(self.lab, *args), check=False, timeout=timeout)
-        return json.loads(r.stdout) if r.stdout.startswith("{") else {"error": r.stderr.strip()[-300:]}
-
     def serve(self, name):
-        server = self.lab.start(self.ns, [*PYTHON, os.path.join(HERE, "pod_server.py"), "--name", name], stdout=subprocess.PIPE, text=True)
-        if server.stdout.readline().strip() != "ready":
-            raise LabError(f"the server in {self.ns} did not start")
+        self.start_server(name)
         return self
 
 

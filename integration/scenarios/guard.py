@@ -1,10 +1,9 @@
 """The tunnel's firewall: what a peer, its pods, or a third node may reach through the tunnel is the export and nothing else."""
 import concurrent.futures
-import os
-import sys
 
+from bystander import Place
 from fixtures import VIP, answers, deploy
-from lab import HERE, wait_for
+from lab import wait_for
 from node import client_argv, join
 from registry import scenario
 from topology import host, lan2
@@ -36,7 +35,7 @@ def tunnel_firewall(lab, found):
     for p in pods_b:
         p.serve()
     for ns in ("B", "D"):  # B's own sshd, so to speak, and the printer's page
-        lab.start(ns, [sys.executable, os.path.join(HERE, "pod_server.py"), "--name", f"host-{ns}"], log=f"{ns}-server.log")
+        Place(lab, ns).serve(f"host-{ns}")
     deploy([a, b, c], pods_b[:1])
     deploy([a, b, c], pods_b[1:], "other", ips=["10.96.0.60", "fd96::60"])
     for n in (a, b, c):

@@ -4,11 +4,10 @@ import os
 import re
 import socket
 import struct
-import subprocess
 import sys
 
 from fixtures import VIP, VIP6, deploy
-from lab import HERE, wait_for
+from lab import wait_for
 from node import SERVICE_IP, join
 from registry import scenario
 from topology import lan2
@@ -56,8 +55,7 @@ def start_nodes(lab, found):
     b.extra = {"mesh": {"network": "lan", "openPorts": [{"port": p} for p in (8080, 8081, 9999)]}}
     c.extra = {"mesh": {"network": "lan", "openPorts": [{"port": 8080}, {"port": 2701, "nodes": ["node-b"]}]}}
     for n in (a, b, c):  # programs of the nodes themselves
-        server = lab.start(n.ns, [sys.executable, os.path.join(HERE, "pod_server.py"), "--name", f"host-{n.name}"], stdout=subprocess.PIPE, text=True)
-        found.same(server.stdout.readline().strip(), "ready", f"the programs of {n.name}")
+        n.start_server(f"host-{n.name}")
     lab.nft("B", "table ip silent { chain c { type filter hook input priority 10; tcp dport 9999 drop; }; }\n")
     pods = list(b.pods.values())
     for p in pods:
