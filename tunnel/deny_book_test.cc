@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/core/file.h"
@@ -18,10 +19,12 @@ struct World {
     EXPECT_NE(mkdtemp(dir.data()), nullptr);
     mkdir(state().c_str(), 0700);
   }
+  ~World() { std::filesystem::remove_all(dir); }
   std::string file() const { return dir + "/operator.json"; }
   std::string state() const { return dir + "/state"; }
   std::string text(uint64_t number, const std::string& name, const base::TestCa& by) const {
-    nlohmann::json body = {{"version", 1}, {"trustDomain", "mesh.test"}, {"number", number}, {"keys", nlohmann::json::array()}, {"names", {name}}};
+    nlohmann::json body = {
+        {"version", 1}, {"trustDomain", "mesh.test"}, {"number", number}, {"keys", nlohmann::json::array()}, {"names", {name}}};
     std::string b = body.dump();
     return nlohmann::json{{"body", b}, {"signature", base::to_base64(by.root().sign(std::string(base::kDenyListContext) + b))}}.dump();
   }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <set>
 
 #include "base/core/file.h"
@@ -17,13 +18,14 @@ using namespace std::chrono_literals;
 
 struct KnownPeersFileTest : testing::Test {
   KnownPeersFileTest() { EXPECT_NE(mkdtemp(dir.data()), nullptr); }
+  ~KnownPeersFileTest() override { std::filesystem::remove_all(dir); }
   std::string path() const { return dir + "/known-peers"; }
   KnownPeers with(const std::string& name) {
     known.met(name, {}, ResumeSecret());
     return known;
   }
   ino_t inode() const {
-    struct stat st {};
+    struct stat st{};
     return ::stat(path().c_str(), &st) == 0 ? st.st_ino : 0;
   }
   std::string dir = testing::TempDir() + "known-peers-XXXXXX";
@@ -40,7 +42,7 @@ TEST_F(KnownPeersFileTest, WhatOneProcessSavesTheNextOneLoads) {
   loop.run_for(150ms);
   KnownPeersFile next(path(), &disk, loop);
   EXPECT_TRUE(next.load().find("edge-a"));
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(::stat(path().c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0600u);
 }

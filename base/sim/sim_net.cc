@@ -15,14 +15,15 @@ IpPort dependent_part(NatRule rule, const IpPort& remote) {
 
 constexpr Duration kPoisonLife = 30s;
 
-void mix(uint64_t& h, ByteView b) {
-  for (uint8_t x : b) h = (h ^ x) * 0x100000001b3;
+void mix(uint64_t& h, uint64_t v) {
+  h = (h ^ v) * 0x9e3779b97f4a7c15;
+  h ^= h >> 29;
 }
 
-void mix(uint64_t& h, uint64_t v) {
-  uint8_t b[8];
-  store_be64(b, v);
-  mix(h, ByteView(b));
+void mix(uint64_t& h, ByteView b) {
+  mix(h, b.size());
+  for (; b.size() >= 8; b = b.subspan(8)) mix(h, load_be64(b.data()));
+  for (uint8_t x : b) mix(h, uint64_t(x));
 }
 
 void mix(uint64_t& h, const IpPort& p) {
@@ -83,16 +84,22 @@ void SimNat::flush() {
 
 void SimNat::rebind(IpAddr public_ip) {
   flush();
-  spec_.public_ip = public_ip;
+  auto box = net_.boxes_.extract({front_, std::exchange(spec_.public_ip, public_ip)});
+  box.key().second = public_ip;
+  EM_ASSERT(net_.boxes_.insert(std::move(box)).inserted);
 }
 
 size_t SimNat::mappings() const {
-  return size_t(std::count_if(mappings_.begin(), mappings_.end(),
-                              [&](const Mapping& m) { return net_.loop_.now() - m.last_out <= spec_.timeout; }));
+  return size_t(
+      std::count_if(mappings_.begin(), mappings_.end(), [&](const Mapping& m) { return net_.loop_.now() - m.last_out <= spec_.timeout; }));
 }
 
 void SimNat::expire() {
-  std::erase_if(mappings_, [&](const Mapping& m) { return net_.loop_.now() - m.last_out > spec_.timeout; });
+  Instant now = net_.loop_.now();
+  if (now <= none_before_) return;
+  std::erase_if(mappings_, [&](const Mapping& m) { return now - m.last_out > spec_.timeout; });
+  none_before_ = now + spec_.timeout;
+  for (const Mapping& m : mappings_) none_before_ = std::min(none_before_, m.last_out + spec_.timeout);
 }
 
 uint16_t SimNat::choose_port(IpPort inside, IpPort remote) {
@@ -109,8 +116,8 @@ uint16_t SimNat::choose_port(IpPort inside, IpPort remote) {
 
 bool SimNat::is_taken(uint16_t port, IpPort inside, IpPort remote) const {
   return is_poisoned(port, remote) || std::any_of(mappings_.begin(), mappings_.end(), [&](const Mapping& m) {
-    return m.outside_port == port && (!spec_.keep_port || m.inside != inside || m.contacted.contains(remote));
-  });
+           return m.outside_port == port && (!spec_.keep_port || m.inside != inside || m.contacted.contains(remote));
+         });
 }
 
 bool SimNat::is_poisoned(uint16_t port, IpPort remote) const {
@@ -121,7 +128,9 @@ bool SimNat::is_poisoned(uint16_t port, IpPort remote) const {
 IpPort SimNat::outbound(IpPort inside, IpPort remote) {
   expire();
   IpPort key = dependent_part(spec_.mapping, remote);
-  auto of = [&](const IpPort& k) { return std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& x) { return x.inside == inside && x.key == k; }); };
+  auto of = [&](const IpPort& k) {
+    return std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& x) { return x.inside == inside && x.key == k; });
+  };
   auto m = of(key);
   uint16_t usual = m != mappings_.end() ? m->outside_port : inside.port;
   if (is_poisoned(usual, remote) && (m == mappings_.end() || !m->contacted.contains(remote))) m = of(key = remote);
@@ -134,15 +143,17 @@ IpPort SimNat::outbound(IpPort inside, IpPort remote) {
   return {spec_.public_ip, m->outside_port};
 }
 
+bool SimNat::admits(const Mapping& m, const IpPort& remote) const {
+  if (spec_.filtering == NatRule::endpoint) return m.contacted.contains(remote);
+  if (spec_.filtering == NatRule::independent) return !m.contacted.empty();
+  auto it = m.contacted.lower_bound({remote.ip, 0});
+  return it != m.contacted.end() && it->ip == remote.ip;
+}
+
 std::optional<IpPort> SimNat::inbound(uint16_t outside_port, IpPort remote) {
   expire();
-  IpPort who = dependent_part(spec_.filtering, remote);
-  for (const Mapping& m : mappings_) {
-    if (m.outside_port != outside_port) continue;
-    bool admits = std::any_of(m.contacted.begin(), m.contacted.end(),
-                              [&](const IpPort& c) { return dependent_part(spec_.filtering, c) == who; });
-    if (admits) return m.inside;
-  }
+  for (const Mapping& m : mappings_)
+    if (m.outside_port == outside_port && admits(m, remote)) return m.inside;
   if (spec_.poisonable) poison_[{outside_port, remote}] = net_.loop_.now();
   return std::nullopt;
 }
@@ -176,17 +187,35 @@ SimNat& SimNet::nat(const NatSpec& spec) {
   SimNat* front = spec.behind ? find(*spec.behind) : nullptr;
   EM_ASSERT(!spec.behind || front);
   nats_.push_back(std::unique_ptr<SimNat>(new SimNat(*this, spec, front)));
+  EM_ASSERT(boxes_.emplace(Place{front, spec.public_ip}, nats_.back().get()).second);
   return *nats_.back();
 }
 
-void SimNet::later(Duration d, std::function<void()> fn) {
-  uint64_t id = ++flights_;
-  auto& timer = flying_[id];
-  timer = loop_.timer([this, id, fn = std::move(fn)] {
-    flying_.erase(id);
-    fn();
-  });
-  timer->arm(d);
+void SimNet::later(Duration d, Packet p, SimHost* to) {
+  if (free_.empty()) {
+    free_.push_back(flying_.size());
+    flying_.emplace_back();
+  }
+  size_t slot = free_.back();
+  free_.pop_back();
+  flying_[slot] = {std::move(p), to};
+  Flight f{loop_.now() + d, ++flown_, slot};
+  bool is_next = flights_.empty() || flights_.top() > f;
+  flights_.push(f);
+  if (is_next) timer_->arm(d);
+}
+
+void SimNet::fly() {
+  for (uint64_t last = flown_; !flights_.empty();) {
+    Flight f = flights_.top();
+    if (f.at > loop_.now() || f.order > last) break;
+    flights_.pop();
+    auto [p, to] = std::move(flying_[f.slot]);
+    free_.push_back(f.slot);
+    if (to) deliver(*to, p);
+    else route(std::move(p));
+  }
+  if (!flights_.empty()) timer_->arm(flights_.top().at - loop_.now());
 }
 
 bool SimNet::lost(const LinkSpec& l, size_t payload, const IpPort& to) {
@@ -209,7 +238,7 @@ void SimNet::send(SimHost& h, IpPort from, SimNat* lan, IpPort to, ByteView payl
   int copies = l.duplicate > 0 && rng_.unit() < l.duplicate ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     if (lost(l, payload.size(), to)) continue;
-    later(delay(l), [this, p = Packet{&h, lan, from, to, ttl, ByteVec(payload.begin(), payload.end())}] { route(p); });
+    later(delay(l), Packet{&h, lan, from, to, ttl, ByteVec(payload.begin(), payload.end())}, nullptr);
   }
 }
 
@@ -227,13 +256,13 @@ void SimNet::route(Packet p) {
   if (!p.lan && !passes()) return void(++dropped_);
   for (int hops = 0; hops < 16; ++hops) {
     if (auto it = at_.find({p.lan, p.to.ip}); it != at_.end()) return arrive(*it->second, std::move(p));
-    auto box = std::find_if(nats_.begin(), nats_.end(), [&](auto& n) { return n->front_ == p.lan && n->spec_.public_ip == p.to.ip; });
-    if (box != nats_.end()) {
-      if (box->get() == last_out && !(*box)->spec_.hairpin) break;
-      auto inside = (*box)->inbound(p.to.port, p.from);
+    if (auto found = boxes_.find({p.lan, p.to.ip}); found != boxes_.end()) {
+      SimNat* box = found->second;
+      if (box == last_out && !box->spec_.hairpin) break;
+      auto inside = box->inbound(p.to.port, p.from);
       if (!inside || !passes()) break;
       p.to = *inside;
-      p.lan = box->get();
+      p.lan = box;
     } else if (p.lan) {
       if (!passes()) break;
       p.from = p.lan->outbound(p.from, p.to);
@@ -253,7 +282,7 @@ void SimNet::arrive(SimHost& h, Packet p) {
   int copies = l.duplicate > 0 && rng_.unit() < l.duplicate ? 2 : 1;
   for (int i = 0; i < copies; ++i) {
     if (lost(l, p.payload.size(), p.to)) continue;
-    later(delay(l), [this, &h, p] { deliver(h, p); });
+    later(delay(l), i + 1 < copies ? p : std::move(p), &h);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <queue>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,13 +25,13 @@
 namespace base {
 
 struct LinkSpec {
-  Duration latency = 5ms;   // one way
-  Duration jitter{0};       // adds up to this much; keeps no order
-  double loss = 0;          // probabilities, per packet and direction
+  Duration latency = 5ms;  // one way
+  Duration jitter{0};      // adds up to this much; keeps no order
+  double loss = 0;         // probabilities, per packet and direction
   double duplicate = 0;
-  double reorder = 0;       // such a packet comes reorder_by later
+  double reorder = 0;  // such a packet comes reorder_by later
   Duration reorder_by = 20ms;
-  size_t mtu = 1500;        // IP bytes; larger packets vanish
+  size_t mtu = 1500;  // IP bytes; larger packets vanish
 };
 
 // Depends on: nothing / the remote address / the remote address and port (RFC 4787 §4.1, §5).
@@ -42,8 +43,8 @@ struct NatSpec {
   NatRule filtering = NatRule::endpoint;
   Duration timeout = 120s;  // since the last packet from inside
   bool hairpin = false;
-  bool keep_port = false;   // outside port = inside port where no other mapping to that remote has it (Linux masquerade)
-  uint16_t port_step = 0;   // not 0: each new mapping gets the port that many above the last one
+  bool keep_port = false;  // outside port = inside port where no other mapping to that remote has it (Linux masquerade)
+  uint16_t port_step = 0;  // not 0: each new mapping gets the port that many above the last one
   // A packet from outside that no mapping admits is taken for the box itself and remembered for 30 s: a host that later sends to
   // its source from the port it went to gets another port (conntrack of a Linux box whose INPUT accepts).
   bool poisonable = false;
@@ -78,11 +79,11 @@ class SimHost {
   const std::string& name() const { return name_; }
   IpAddr ip() const { return addresses_.front().first; }
   std::unique_ptr<SimSocket> bind(uint16_t port, std::function<void(IpPort from, ByteView)> on_datagram);  // 0: any free port
-  void add_public_address(IpAddr);       // reached without NAT (global IPv6 beside a NATed IPv4)
+  void add_public_address(IpAddr);  // reached without NAT (global IPv6 beside a NATed IPv4)
   void set_link(LinkSpec l) { link_ = l; }
   const LinkSpec& link() const { return link_; }
-  void set_up(bool up) { up_ = up; }     // down: sends and receives nothing; sockets stay
-  void move_to(IpAddr public_ip);        // roams: leaves all addresses for this public one
+  void set_up(bool up) { up_ = up; }  // down: sends and receives nothing; sockets stay
+  void move_to(IpAddr public_ip);     // roams: leaves all addresses for this public one
   void move_behind(SimNat&, IpAddr private_ip);
 
  private:
@@ -101,9 +102,9 @@ class SimHost {
 
 class SimNat {
  public:
-  void flush();                    // forgets all mappings, as a reboot does
-  void rebind(IpAddr public_ip);   // a new outside address as well
-  size_t mappings() const;         // not yet expired
+  void flush();                   // forgets all mappings, as a reboot does
+  void rebind(IpAddr public_ip);  // a new outside address as well
+  size_t mappings() const;        // not yet expired
   const NatSpec& spec() const { return spec_; }
 
  private:
@@ -117,7 +118,7 @@ class SimNat {
     std::set<IpPort> contacted;
   };
   SimNat(SimNet& n, NatSpec s, SimNat* front) : net_(n), spec_(s), front_(front) {}
-  IpPort outbound(IpPort inside, IpPort remote);                    // the source as seen outside
+  IpPort outbound(IpPort inside, IpPort remote);                        // the source as seen outside
   std::optional<IpPort> inbound(uint16_t outside_port, IpPort remote);  // the inside destination
   void expire();
   uint16_t choose_port(IpPort inside, IpPort remote);
@@ -126,20 +127,28 @@ class SimNat {
   SimNet& net_;
   NatSpec spec_;
   SimNat* front_;  // null: on the internet
+  bool admits(const Mapping&, const IpPort& remote) const;
   std::vector<Mapping> mappings_;
+  Instant none_before_{};                                  // no mapping expires before
   std::map<std::pair<uint16_t, IpPort>, Instant> poison_;  // outside port and remote: when last hit
   uint16_t last_port_ = 30000;
 };
 
 class SimNet {
  public:
-  SimNet(SimLoop& loop, uint64_t seed) : loop_(loop), rng_(seed) {}
+  SimNet(SimLoop& loop, uint64_t seed) : loop_(loop), rng_(seed), timer_(loop.timer([this] { fly(); })) {}
   SimHost& host(std::string name, IpAddr public_ip);
   SimHost& nat_host(std::string name, IpAddr private_ip, const NatSpec&);
   SimNat& nat(const NatSpec&);  // the box of that public address, made when new
-  void partition(SimHost& a, SimHost& b) { block(a, b); block(b, a); }
+  void partition(SimHost& a, SimHost& b) {
+    block(a, b);
+    block(b, a);
+  }
   void block(SimHost& from, SimHost& to) { blocked_.insert({&from, &to}); }
-  void heal(SimHost& a, SimHost& b) { blocked_.erase({&a, &b}); blocked_.erase({&b, &a}); }
+  void heal(SimHost& a, SimHost& b) {
+    blocked_.erase({&a, &b});
+    blocked_.erase({&b, &a});
+  }
   void heal_all() { blocked_.clear(); }
   // Sees every packet as it enters the internet side; false drops it.
   void set_filter(std::function<bool(IpPort from, IpPort to, ByteView)> f) { filter_ = std::move(f); }
@@ -166,7 +175,8 @@ class SimNet {
   void deliver(SimHost&, const Packet&);
   bool lost(const LinkSpec&, size_t bytes, const IpPort& to);
   Duration delay(const LinkSpec&);
-  void later(Duration, std::function<void()>);
+  void later(Duration, Packet, SimHost* to);  // null: it has left its host and is to be routed
+  void fly();
   void attach(SimHost&, SimNat* lan, IpAddr);
 
   SimLoop& loop_;
@@ -174,10 +184,21 @@ class SimNet {
   std::vector<std::unique_ptr<SimHost>> hosts_;
   std::vector<std::unique_ptr<SimNat>> nats_;
   std::map<Place, SimHost*> at_;
+  std::map<Place, SimNat*> boxes_;  // as seen from outside
   std::set<std::pair<SimHost*, SimHost*>> blocked_;
   std::function<bool(IpPort, IpPort, ByteView)> filter_;
-  std::map<uint64_t, std::unique_ptr<Timer>> flying_;
-  uint64_t flights_ = 0;
+  // Packets under way: a heap of what is due when, and where the packet is kept. One timer for all.
+  struct Flight {
+    Instant at;
+    uint64_t order;
+    size_t slot;
+    bool operator>(const Flight& o) const { return at != o.at ? at > o.at : order > o.order; }
+  };
+  std::priority_queue<Flight, std::vector<Flight>, std::greater<>> flights_;
+  std::vector<std::pair<Packet, SimHost*>> flying_;
+  std::vector<size_t> free_;
+  uint64_t flown_ = 0;
+  std::unique_ptr<Timer> timer_;
   uint64_t trace_ = 0xcbf29ce484222325, delivered_ = 0, dropped_ = 0;
 };
 

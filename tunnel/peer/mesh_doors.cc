@@ -31,7 +31,7 @@ void MeshNode::on_door(const PathAddr& from, base::ByteView b) {
   auto it = p && config_.node.direct && !from.is_relay() ? door_ids_.find(p->id) : door_ids_.end();
   Record* r = it == door_ids_.end() ? nullptr : meet(it->second, false);
   if (!r || r->machine.is_denied()) return doors_.refused.add();
-  if (r->door.on_datagram(from, b, loop_.now())) touch();
+  if (r->door.on_datagram(from, b, loop_.now())) touch(*r);
 }
 
 void MeshNode::drive_door(Record& r) {

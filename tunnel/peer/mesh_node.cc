@@ -96,6 +96,7 @@ MeshNode::Record* MeshNode::meet(const std::string& name, bool hinted) {
   r->hinted = hinted;
   r->born = loop_.now();
   by_id_[r->id] = r.get();
+  turns_.insert({r->turn, r->id});
   if (const KnownPeer* known = known_peers_.find(name)) r->door.set_secrets(known->secrets);
   Record* out = r.get();
   peers_[name] = std::move(r);
@@ -108,6 +109,7 @@ void MeshNode::forget(Record& r) {
   if (r.told_up && hooks_.on_peer) hooks_.on_peer(r.machine.name(), false, r.certified());
   if (data_) data_->remove_peer(r.id);
   by_id_.erase(r.id);
+  turns_.erase({r.turn, r.id});
   peers_.erase(std::string(r.machine.name()));
 }
 
@@ -145,7 +147,7 @@ void MeshNode::set_lan(const std::string& peer, const std::vector<base::IpPort>&
   r->lan = std::move(usable);
   r->machine.set_lan(r->lan, loop_.now());
   r->door.news(loop_.now());
-  touch();
+  touch(*r);
 }
 
 std::set<std::string> MeshNode::names() const {
@@ -173,7 +175,7 @@ void MeshNode::connect(const std::string& peer) {
   if (Record* r = meet(peer, false)) {
     r->machine.want(loop_.now());
     drive_grants(*r);
-    touch();
+    touch(*r);
   }
 }
 
@@ -183,17 +185,21 @@ void MeshNode::request_export(const std::string& peer, ExportRequest what, Expor
   if (r->machine.is_denied()) return done(base::fail(base::Code::denied, "{}", r->machine.last_error()));
   connect(peer);
   r->exports.ask(what, std::move(done), loop_.now());
-  touch();
+  touch(*r);
 }
 
 void MeshNode::release_export(const std::string& peer, const ExportRequest& what) {
-  if (Record* r = find(peer)) r->exports.release(what);
-  touch();
+  Record* r = find(peer);
+  if (!r) return;
+  r->exports.release(what);
+  touch(*r);
 }
 
 void MeshNode::withdraw_export(const std::string& peer, const ExportRequest& what) {
-  if (Record* r = find(peer)) r->exports.withdraw(what);
-  touch();
+  Record* r = find(peer);
+  if (!r) return;
+  r->exports.withdraw(what);
+  touch(*r);
 }
 
 void MeshNode::ping(const std::string& peer, std::function<void(base::Result<std::chrono::nanoseconds>, std::string)> done) {
@@ -201,7 +207,7 @@ void MeshNode::ping(const std::string& peer, std::function<void(base::Result<std
   if (!r) return done(base::fail(base::Code::not_found, "node {} is not known: is there a MeshNode of that name?", peer), "");
   r->machine.ping(std::move(done), loop_.now());
   drive_grants(*r);
-  touch();
+  touch(*r);
 }
 
 void MeshNode::on_control(const PathAddr& from, base::ByteView b) {
@@ -286,13 +292,20 @@ void MeshNode::close_all(const std::string& reason) {
 }
 
 void MeshNode::touch() {
-  for (auto& [name, r] : peers_) r->due = {};
+  for (auto& [name, r] : peers_) set_turn(*r, {});
   wake();
 }
 
 void MeshNode::touch(Record& r) {
-  r.due = {};
+  set_turn(r, {});
   wake();
+}
+
+void MeshNode::set_turn(Record& r, base::Instant t) {
+  if (r.turn == t) return;
+  auto node = turns_.extract({std::exchange(r.turn, t), r.id});
+  node.value().first = t;
+  turns_.insert(std::move(node));
 }
 
 void MeshNode::wake() { timer_->arm(base::Duration{0}); }
@@ -306,18 +319,19 @@ void MeshNode::on_timer() {
     update_gauges();
   }
   follow_carriers();
-  for (auto& [name, r] : peers_) {
-    if (r->due <= now || r->machine.next_deadline() <= now) {
-      serve(*r);
-      if (!r->hinted && !r->machine.has_session() && !r->resume_at && !r->exports.has_interest() && now - r->born > kStrangerLife)
-        strangers.push_back(r.get());
-    }
-    next = std::min({next, r->due, r->machine.next_deadline()});
+  std::vector<PeerId> due;
+  for (auto it = turns_.begin(); it != turns_.end() && it->first <= now; ++it) due.push_back(it->second);
+  for (PeerId id : due) {
+    Record& r = *by_id_.at(id);
+    serve(r);
+    if (!r.hinted && !r.machine.has_session() && !r.resume_at && !r.exports.has_interest() && now - r.born > kStrangerLife)
+      strangers.push_back(&r);
   }
   for (Record* r : strangers) forget(*r);
   drive_stun();
   probe_udp();
   tell_known();
+  if (!turns_.empty()) next = std::min(next, turns_.begin()->first);
   if (auto t = carriers_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = config_.node.direct ? stun_.next_deadline() : std::nullopt) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = hairpin_.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));
@@ -335,10 +349,11 @@ void MeshNode::serve(Record& r) {
   let_go_if_idle(r);
   if (r.machine.next_deadline() <= now) r.machine.tick(now);
   count_bytes(r);
-  r.due = now + (r.machine.has_session() || r.machine.is_connecting() ? kHousekeeping : kLookAtIdle);
+  base::Instant turn = now + (r.machine.has_session() || r.machine.is_connecting() ? kHousekeeping : kLookAtIdle);
   auto earliest = [&](std::optional<base::Instant> t) {
-    if (t) r.due = std::min(r.due, std::max(*t, now + 1ms));
+    if (t) turn = std::min(turn, std::max(*t, now + 1ms));
   };
+  earliest(r.machine.next_deadline());
   earliest(door_deadline(r));
   earliest(r.exports.next_deadline());
   earliest(r.grant_due);
@@ -346,6 +361,7 @@ void MeshNode::serve(Record& r) {
     earliest(channel_deadline(c));
     if (c.client->unanswered_since()) earliest(now + kLookAtSilence);  // watch_udp judges it
   }
+  set_turn(r, turn);
 }
 
 // Neither packets nor exports: what a session costs, its keys, paths and bindings at relays and NATs, is for nothing.
@@ -386,38 +402,50 @@ void MeshNode::count_bytes(Record& r) {
 
 std::vector<PeerView> MeshNode::peers() const {
   std::vector<PeerView> out;
-  for (const auto& [name, r] : peers_) {
-    const PeerMachine& m = r->machine;
-    PeerView v;
-    v.name = name;
-    v.state = m.is_denied() ? "denied" : m.is_up() ? "up" : m.is_connecting() || m.has_session() ? "connecting" : "idle";
-    v.network = m.network();
-    v.overlay_ips = m.identity() ? m.identity()->overlay_ips : r->hint.overlay_ips;
-    v.last_error = m.last_error();
-    v.nat = m.remote_nat().str();
-    if (m.rung() && m.active() && !m.active()->is_relay()) v.rung = to_string(*m.rung());
-    if (m.direct_after()) v.direct_after_ms = m.direct_after()->count() / 1'000'000;
-    for (const auto& a : m.attempts()) v.attempts.push_back({to_string(a.rung), a.ok, a.took.count() / 1'000'000});
-    for (const Path& p : m.paths())
-      if (m.active() && p.addr == *m.active()) v.rtt_us = p.rtt.count() / 1000;
-    if (m.is_up()) {
-      v.direct = !m.active()->is_relay();
-      v.mtu = m.inner_mtu();
-      v.resumed = r->resumed && v.direct;
-      v.path = m.active()->str();
-      v.rtt = fmt::format("{:.1f}ms", double(v.rtt_us) / 1000);
-      v.since_s = std::chrono::duration_cast<std::chrono::seconds>(loop_.now() - m.since()).count();
-      for (const auto& [relay, c] : r->channels)
-        if (m.active()->is_relay() && c.announced == m.active()) v.relay = relay;
-    }
-    PeerTraffic t = r->traffic();
-    v.tx_direct = t.tx_bytes_direct;
-    v.tx_relay = t.tx_bytes_relay;
-    v.rx_direct = t.rx_bytes_direct;
-    v.rx_relay = t.rx_bytes_relay;
-    out.push_back(std::move(v));
-  }
+  for (const auto& [name, r] : peers_) out.push_back(view(*r));
   return out;
+}
+
+PeerView MeshNode::peer(const std::string& name) const {
+  auto it = peers_.find(name);
+  return it == peers_.end() ? PeerView{} : view(*it->second);
+}
+
+bool MeshNode::is_direct(const std::string& peer) const {
+  auto it = peers_.find(peer);
+  return it != peers_.end() && it->second->machine.is_up() && !it->second->machine.active()->is_relay();
+}
+
+PeerView MeshNode::view(const Record& r) const {
+  const PeerMachine& m = r.machine;
+  PeerView v;
+  v.name = m.name();
+  v.state = m.is_denied() ? "denied" : m.is_up() ? "up" : m.is_connecting() || m.has_session() ? "connecting" : "idle";
+  v.network = m.network();
+  v.overlay_ips = m.identity() ? m.identity()->overlay_ips : r.hint.overlay_ips;
+  v.last_error = m.last_error();
+  v.nat = m.remote_nat().str();
+  if (m.rung() && m.active() && !m.active()->is_relay()) v.rung = to_string(*m.rung());
+  if (m.direct_after()) v.direct_after_ms = m.direct_after()->count() / 1'000'000;
+  for (const auto& a : m.attempts()) v.attempts.push_back({to_string(a.rung), a.ok, a.took.count() / 1'000'000});
+  for (const Path& p : m.paths())
+    if (m.active() && p.addr == *m.active()) v.rtt_us = p.rtt.count() / 1000;
+  if (m.is_up()) {
+    v.direct = !m.active()->is_relay();
+    v.mtu = m.inner_mtu();
+    v.resumed = r.resumed && v.direct;
+    v.path = m.active()->str();
+    v.rtt = fmt::format("{:.1f}ms", double(v.rtt_us) / 1000);
+    v.since_s = std::chrono::duration_cast<std::chrono::seconds>(loop_.now() - m.since()).count();
+    for (const auto& [relay, c] : r.channels)
+      if (m.active()->is_relay() && c.announced == m.active()) v.relay = relay;
+  }
+  PeerTraffic t = r.traffic();
+  v.tx_direct = t.tx_bytes_direct;
+  v.tx_relay = t.tx_bytes_relay;
+  v.rx_direct = t.rx_bytes_direct;
+  v.rx_relay = t.rx_bytes_relay;
+  return v;
 }
 
 std::vector<PathView> MeshNode::paths() const {

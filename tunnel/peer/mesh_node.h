@@ -82,6 +82,8 @@ class MeshNode {
   void spread_deny_list(uint64_t number, const std::string& text);
   void close_all(const std::string& reason);
   std::vector<PeerView> peers() const;
+  PeerView peer(const std::string& name) const;   // without a name: not known
+  bool is_direct(const std::string& peer) const;  // packets for it take a direct path
   std::vector<PathView> paths() const;
   NatView nat() const;
   const NodeContext& context() const { return node_; }
@@ -94,12 +96,14 @@ class MeshNode {
   Record* meet(const std::string& name, bool hinted);  // null: too many
   void forget(Record&);
   void let_go_if_idle(Record&);
-  void touch();  // something happened: all peers are served soon
-  void touch(Record&);
+  void touch();         // something happened: all peers are served soon
+  void touch(Record&);  // to this one; after every call of its machine, whose deadlines may be others then
+  void set_turn(Record&, base::Instant);
   void wake();  // the timer: whose time it is, and what is not a peer's
   void serve(Record&);
   void on_timer();
   void update_gauges();
+  PeerView view(const Record&) const;
 
   // mesh_relays.cc
   void on_frame(const std::string& from, SignalKind, base::ByteView);
@@ -178,6 +182,7 @@ class MeshNode {
   std::map<std::string, std::unique_ptr<Record>> peers_;
   std::unordered_map<PeerId, Record*> by_id_;
   std::unordered_map<uint32_t, Record*> by_index_;
+  std::set<std::pair<base::Instant, PeerId>> turns_;  // when each is served at the latest
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
   base::Instant looked_around_{};

@@ -9,21 +9,28 @@ struct MeshNode::Channel {
   std::optional<PathAddr> announced;  // told to the machine as bound
   std::optional<base::IpPort> observed;
   base::Instant rebound{};
-  uint32_t socket = 0;                // by which the relay confirmed the binding last
+  uint32_t socket = 0;                                        // by which the relay confirmed the binding last
   std::optional<std::pair<PathAddr, base::Instant>> leaving;  // the way before, kept until then
 };
 
 class MeshNode::Record final : public PeerEnv {
  public:
   Record(MeshNode& m, PeerId peer_id, const std::string& name)
-      : mesh(m), id(peer_id),
+      : mesh(m),
+        id(peer_id),
         exports({[this] { return machine.has_session(); },  // without a path yet: it is repeated when there is one
                  [this](ControlBody b, ControlChannel::Answer a) { machine.request(std::move(b), std::move(a), mesh.loop_.now()); },
                  [this](const ExportRequest& r) { return decide(r); },
-                 [this](const ExportRequest& r) { if (mesh.hooks_.on_export_released) mesh.hooks_.on_export_released(machine.name(), r); },
-                 [this](const ExportRequest& r) { if (mesh.hooks_.on_grant_withdrawn) mesh.hooks_.on_grant_withdrawn(machine.name(), r); }}),
+                 [this](const ExportRequest& r) {
+                   if (mesh.hooks_.on_export_released) mesh.hooks_.on_export_released(machine.name(), r);
+                 },
+                 [this](const ExportRequest& r) {
+                   if (mesh.hooks_.on_grant_withdrawn) mesh.hooks_.on_grant_withdrawn(machine.name(), r);
+                 }}),
         deny({[this](ControlBody b, ControlChannel::Answer a) { machine.request(std::move(b), std::move(a), mesh.loop_.now()); },
-              [this](const std::string& text) { if (mesh.hooks_.on_deny_list) mesh.hooks_.on_deny_list(machine.name(), text); }}),
+              [this](const std::string& text) {
+                if (mesh.hooks_.on_deny_list) mesh.hooks_.on_deny_list(machine.name(), text);
+              }}),
         door(goes_first(m.config_.node.identity.name, name), m.doors_,
              {[this](const PathAddr& to, base::ByteView b) { send(to, b, 0); }, [this] { return mesh.door_addresses(*this); },
               [this](SignalKind k, base::ByteView b) {
@@ -39,12 +46,16 @@ class MeshNode::Record final : public PeerEnv {
   }
 
   // PeerEnv
-  void send(const PathAddr& to, base::ByteView b, uint8_t ttl) override { if (mesh.data_) mesh.data_->send(to, b, ttl); }
+  void send(const PathAddr& to, base::ByteView b, uint8_t ttl) override {
+    if (mesh.data_) mesh.data_->send(to, b, ttl);
+  }
   std::optional<uint32_t> open_socket() override {
     auto s = mesh.data_ ? mesh.data_->open_socket(false) : base::fail(base::Code::unavailable, "no data plane");
     return s ? std::optional(*s) : std::nullopt;
   }
-  void close_socket(uint32_t s) override { if (mesh.data_) mesh.data_->close_socket(s); }
+  void close_socket(uint32_t s) override {
+    if (mesh.data_) mesh.data_->close_socket(s);
+  }
   void signal(SignalKind kind, base::ByteView b) override {
     door.send(kind, b, mesh.loop_.now());
     mesh.signal_.send(machine.name(), kind, b);
@@ -96,7 +107,8 @@ class MeshNode::Record final : public PeerEnv {
   }
 
   base::Result<ExportGrant> decide(const ExportRequest& r) {
-    if (!machine.identity() || conflict || !mesh.hooks_.on_export_request) return base::fail(base::Code::denied, "this node exports nothing");
+    if (!machine.identity() || conflict || !mesh.hooks_.on_export_request)
+      return base::fail(base::Code::denied, "this node exports nothing");
     return mesh.hooks_.on_export_request(machine.name(), machine.identity()->overlay_ips, r);
   }
   std::vector<base::Cidr> certified() const;
@@ -106,35 +118,35 @@ class MeshNode::Record final : public PeerEnv {
   PeerId id;
   PeerHint hint;
   bool hinted = false;
-  std::vector<base::IpPort> lan;      // heard there on a link of this node
-  bool conflict = false;              // its addresses are claimed by somebody else too: not routed
+  std::vector<base::IpPort> lan;  // heard there on a link of this node
+  bool conflict = false;          // its addresses are claimed by somebody else too: not routed
   std::string conflict_why;
   bool told_up = false;
-  std::vector<base::Cidr> inner;      // what the data plane was told
+  std::vector<base::Cidr> inner;  // what the data plane was told
   DataKeysPtr tx_keys;
-  PeerTraffic counted;                // what the metrics have of it
+  PeerTraffic counted;  // what the metrics have of it
   PathAddr path;
   uint16_t inner_mtu = kInnerMtuSure;
-  uint64_t stream = 0;                // of a handshake that takes packets
+  uint64_t stream = 0;                      // of a handshake that takes packets
   std::map<std::string, Channel> channels;  // by relay name, at most two
   struct Asking {
     base::Instant next;
     base::Duration pause;
   };
-  std::map<std::string, Asking> asking;               // for a grant, by connected relay
+  std::map<std::string, Asking> asking;  // for a grant, by connected relay
   std::optional<base::Instant> grant_due, without_direct;
   base::Instant born{};
-  base::Instant due{};                // its turn comes then at the latest
+  base::Instant turn{};  // as in MeshNode::turns_
   ExportLedger exports;
   DenyGossip deny;
   Door door;
-  bool through_door = false;          // the last handshake frame came by it
-  bool resumed = false;               // so did the session
-  std::optional<base::Instant> resume_at;  // a peer of an earlier process: knocked at from then on
-  bool called_again = false;          // by signalling, once
-  std::optional<PathAddr> confirmed;  // told to the known peers
+  bool through_door = false;                  // the last handshake frame came by it
+  bool resumed = false;                       // so did the session
+  std::optional<base::Instant> resume_at;     // a peer of an earlier process: knocked at from then on
+  bool called_again = false;                  // by signalling, once
+  std::optional<PathAddr> confirmed;          // told to the known peers
   std::map<uint16_t, uint32_t> door_sockets;  // by own port: opened anew for paths of an earlier process
-  PeerMachine machine;                // last: its end still calls the functions above
+  PeerMachine machine;                        // last: its end still calls the functions above
 };
 
 }  // namespace tunnel

@@ -192,7 +192,7 @@ void MeshNode::on_stun(const PathAddr& from, base::ByteView b) {
   if (from.socket == 0 && (hairpin_.on_message(*m) || on_udp_answer(*m))) return;
   if (from.socket == 0 && stun_.on_answer(from.remote, *m, loop_.now())) return publish_candidates();
   for (auto& [name, r] : peers_)
-    if (r->machine.on_stun(from.socket, *m, loop_.now())) return;
+    if (r->machine.on_stun(from.socket, *m, loop_.now())) return touch(*r);
 }
 
 std::vector<base::IpPort> MeshNode::own_addresses() const {
@@ -228,6 +228,7 @@ void MeshNode::set_host_candidates(std::vector<Candidate> hosts) {
     for (auto& [relay, c] : r->channels) c.client->rebind(loop_.now());
   }
   publish_candidates();
+  touch();
 }
 
 void MeshNode::set_mapped(std::optional<base::IpPort> at) {

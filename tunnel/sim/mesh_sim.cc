@@ -22,7 +22,8 @@ bool SimSignal::has_route(const std::string& node) const {
 void SimSignal::send(const std::string& to, SignalKind kind, base::ByteView b) {
   if (!has_route(to)) return;
   const std::string& certificate = sim_.nodes_.at(name_).spec.certificate;
-  sim_.later(kSignalDelay, [&sim = sim_, from = certificate.empty() ? name_ : certificate, to = sim_.at_node(to), kind, copy = base::ByteVec(b.begin(), b.end())] {
+  sim_.later(kSignalDelay, [&sim = sim_, from = certificate.empty() ? name_ : certificate, to = sim_.at_node(to), kind,
+                            copy = base::ByteVec(b.begin(), b.end())] {
     auto& n = sim.nodes_.at(to);
     if (n.signal && n.signal->frame) n.signal->frame(from, kind, copy);
   });
@@ -74,11 +75,15 @@ Signal::RecordRoute SimSignal::records_to(const std::string& relay) {
 // ---- data plane
 
 SimDataPlane::SimDataPlane(MeshSim& sim, std::string name, base::SimHost& host, base::Loop& clock, uint16_t port)
-    : sim_(sim), name_(std::move(name)), host_(host), clock_(clock),
+    : sim_(sim),
+      name_(std::move(name)),
+      host_(host),
+      clock_(clock),
       socket_(host.bind(port, [this](base::IpPort from, base::ByteView b) { on_datagram(0, from, b); })) {}
 
 base::Result<uint32_t> SimDataPlane::open_socket(bool, uint16_t port) {
-  if (port && std::any_of(sockets_.begin(), sockets_.end(), [&](const auto& s) { return s.second->port() == port; })) return base::fail(base::Code::exists, "port {} is in use", port);
+  if (port && std::any_of(sockets_.begin(), sockets_.end(), [&](const auto& s) { return s.second->port() == port; }))
+    return base::fail(base::Code::exists, "port {} is in use", port);
   uint32_t id = ++last_socket_;
   sockets_[id] = host_.bind(port, [this, id](base::IpPort from, base::ByteView b) { on_datagram(id, from, b); });
   return id;
@@ -92,6 +97,7 @@ uint16_t SimDataPlane::socket_port(uint32_t socket) const {
 void SimDataPlane::set_peer(PeerId id, PeerRoute r) {
   Peer& p = peers_[id];
   if (r.stream != p.route.stream) p.may_hand_over = r.stream ? kHandedPacketsMax : 0;
+  if (p.route.name != r.name) by_name_[r.name] = id;
   p.route = std::move(r);
   clock_.post([this, alive = std::weak_ptr(alive_), id] {  // a worker's turn
     if (alive.expired()) return;
@@ -131,6 +137,7 @@ LaneCounter& SimDataPlane::counter_of(const DataKeysPtr& keys) {
 }
 
 void SimDataPlane::remove_peer(PeerId id) {
+  std::erase_if(by_name_, [&](const auto& e) { return e.second == id; });
   peers_.erase(id);
   std::erase_if(keys_, [&](const auto& k) { return k.second.peer == id; });
 }
@@ -164,26 +171,26 @@ void SimDataPlane::send(const PathAddr& to, base::ByteView b, uint8_t ttl) {
 }
 
 bool SimDataPlane::send_inner(const std::string& to) {
-  for (auto& [id, p] : peers_) {
-    if (p.route.name != to) continue;
-    p.held.push_back({fmt::format("{} {} {} {}", name_, to, ++sim_.numbers_, sim_.loop.now().time_since_epoch().count()), sim_.loop.now()});
-    release(id, p);
-    if (!p.held.empty()) hooks_.on_wanted(id);
-    return true;
-  }
-  return false;
+  auto known = by_name_.find(to);
+  if (known == by_name_.end()) return false;
+  PeerId id = known->second;
+  Peer& p = peers_.at(id);
+  p.held.push_back({fmt::format("{} {} {} {}", name_, to, ++sim_.numbers_, sim_.loop.now().time_since_epoch().count()), sim_.loop.now()});
+  release(id, p);
+  if (!p.held.empty()) hooks_.on_wanted(id);
+  return true;
 }
 
 void SimDataPlane::send_text(Peer& p, std::string text) {
-    if (sim_.full_size && text.size() < p.route.inner_mtu) text.resize(p.route.inner_mtu);
-    base::ByteVec packet(kHeaderBytes + text.size() + kTagBytes);
-    std::copy(text.begin(), text.end(), packet.begin() + kHeaderBytes);
-    packet.resize(p.route.tx_keys->seal(PacketType::data, 0, counter_of(p.route.tx_keys).next(), packet.data(), text.size()));
-    p.traffic.tx_packets++;
-    p.traffic.tx_long += text.size() > kInnerMtuSure;
-    (p.route.path.is_relay() ? p.traffic.tx_bytes_relay : p.traffic.tx_bytes_direct) += text.size();
-    p.traffic.last_tx = clock_.now();
-    send(p.route.path, packet);
+  if (sim_.full_size && text.size() < p.route.inner_mtu) text.resize(p.route.inner_mtu);
+  base::ByteVec packet(kHeaderBytes + text.size() + kTagBytes);
+  std::copy(text.begin(), text.end(), packet.begin() + kHeaderBytes);
+  packet.resize(p.route.tx_keys->seal(PacketType::data, 0, counter_of(p.route.tx_keys).next(), packet.data(), text.size()));
+  p.traffic.tx_packets++;
+  p.traffic.tx_long += text.size() > kInnerMtuSure;
+  (p.route.path.is_relay() ? p.traffic.tx_bytes_relay : p.traffic.tx_bytes_direct) += text.size();
+  p.traffic.last_tx = clock_.now();
+  send(p.route.path, packet);
 }
 
 void SimDataPlane::on_datagram(uint32_t socket, base::IpPort from, base::ByteView b) {
@@ -247,7 +254,8 @@ void MeshSim::add_relay() {
 }
 
 void MeshSim::boot(Relay& r) {
-  r.server = RelayServer::make({.name = r.name, .public_address = r.at}, rng, relay_metrics_, [this, &r](const base::IpPort& to, base::ByteView b, size_t) { from_relay(r, to, b); });
+  r.server = RelayServer::make({.name = r.name, .public_address = r.at}, rng, relay_metrics_,
+                               [this, &r](const base::IpPort& to, base::ByteView b, size_t) { from_relay(r, to, b); });
   r.socket = r.host->bind(kPort, [this, &r](base::IpPort from, base::ByteView b) {
     base::ByteVec copy(b.begin(), b.end());
     if (r.server) r.server->on_datagram(from, copy, loop.now());
@@ -334,8 +342,11 @@ void MeshSim::start(const std::string& name) {
   n.mesh = std::make_unique<MeshNode>(std::move(c), std::move(hooks), *n.loop, rng, *n.metrics, *n.signal);
   n.data = std::make_unique<SimDataPlane>(*this, name, *n.host, *n.loop, kPort);
   MeshNode* m = n.mesh.get();
-  n.data->hooks_ = {[m](const PathAddr& from, base::ByteVec b) { m->on_control(from, b); }, [m](uint32_t i) { m->on_first_data(i); },
-                    [m](PeerId id) { m->on_wanted(id); }, [m](PeerId id, base::ByteVec b) { m->on_held(id, b); }, {}};
+  n.data->hooks_ = {[m](const PathAddr& from, base::ByteVec b) { m->on_control(from, b); },
+                    [m](uint32_t i) { m->on_first_data(i); },
+                    [m](PeerId id) { m->on_wanted(id); },
+                    [m](PeerId id, base::ByteVec b) { m->on_held(id, b); },
+                    {}};
   m->attach(n.data.get());
   if (n.spec.lan) start_lan(name);
   m->set_host_candidates({{CandidateKind::host, {n.host->ip(), kPort}}});
@@ -445,13 +456,14 @@ void MeshSim::delivered_inner(const std::string& at, const std::string& certifie
   unsigned long long number = 0;
   long long sent = 0;
   std::string s(base::as_text(text));
-  if (std::sscanf(s.c_str(), "%31s %31s %llu %lld", from, to, &number, &sent) != 4) return problems.push_back("a damaged packet came through");
+  if (std::sscanf(s.c_str(), "%31s %31s %llu %lld", from, to, &number, &sent) != 4)
+    return problems.push_back("a damaged packet came through");
   delivered++;
   if (from != certified_sender || to != at) {
     misattributed++;
     problems.push_back(fmt::format("{} got \"{}\" as if from {}", at, s, certified_sender));
   }
-  if (!seen_.insert({at, number}).second) {
+  if (!seen_.insert(number).second) {
     doubled++;
     problems.push_back(fmt::format("{} accepted packet {} twice", at, number));
   }
@@ -470,9 +482,7 @@ bool MeshSim::met(const std::string& a, const std::string& b, base::Instant sinc
 PeerView MeshSim::view(const std::string& a, const std::string& b) const {
   const Node& n = nodes_.at(a);
   if (!n.mesh) return {};
-  for (const PeerView& v : n.mesh->peers())
-    if (v.name == b) return v;
-  return {};
+  return n.mesh->peer(b);
 }
 
 std::string MeshSim::keys(const std::string& a, const std::string& b) const {
@@ -488,6 +498,9 @@ std::string MeshSim::keys(const std::string& a, const std::string& b) const {
   return "none";
 }
 
-bool MeshSim::is_direct(const std::string& a, const std::string& b) const { return view(a, b).direct; }
+bool MeshSim::is_direct(const std::string& a, const std::string& b) const {
+  const Node& n = nodes_.at(a);
+  return n.mesh && n.mesh->is_direct(b);
+}
 
 }  // namespace tunnel

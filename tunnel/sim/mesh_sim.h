@@ -6,6 +6,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/sim/jumping_loop.h"
@@ -101,7 +103,8 @@ class SimDataPlane final : public DataPlane {
   std::map<uint32_t, std::function<void(base::ByteView)>> carriers_;
   uint32_t last_socket_ = 0, last_carrier_ = kFirstCarrier - 1;
   LaneCounter& counter_of(const DataKeysPtr&);
-  std::map<PeerId, Peer> peers_;
+  std::unordered_map<PeerId, Peer> peers_;
+  std::unordered_map<std::string, PeerId> by_name_;
   std::map<uint32_t, Keys> keys_;
   std::map<DataKeysPtr, LaneCounter> counters_;  // a route may lose its keys and get the same ones back: they count on
   DataPlaneHooks hooks_;
@@ -120,23 +123,23 @@ class MeshSim {
     RekeyLimits rekey;
     std::optional<base::IpAddr> overlay;  // none: one of its own
     base::Duration idle = std::chrono::minutes(10);
-    bool lan = false;                     // finds and is found by multicast on its LAN; signalling reaches what was found
-    std::string certificate;              // the name in it; empty: its own
+    bool lan = false;         // finds and is found by multicast on its LAN; signalling reaches what was found
+    std::string certificate;  // the name in it; empty: its own
   };
   void add(const std::string& name, NodeSpec);
-  void start(const std::string& name);   // the daemon: again after kill() with a new instance
+  void start(const std::string& name);  // the daemon: again after kill() with a new instance
   void kill(const std::string& name);
   void jump_clock(const std::string& name, base::Duration ahead) { nodes_.at(name).loop->jump(ahead); }
   // Ends everything; what still waits for its time afterwards was left behind by a node.
   bool ends_clean();
-  void add_relay();                      // one more, farther away; before the nodes start
+  void add_relay();                              // one more, farther away; before the nodes start
   void set_relay(bool alive, size_t which = 0);  // the process of a relay: dead ones lose their bindings
   bool is_any_relay_alive() const;
   // Before or after its start; the other nodes are there.
-  void block_udp(const std::string& node, bool blocked);  // nothing but signalling and records leaves it or reaches it
+  void block_udp(const std::string& node, bool blocked);   // nothing but signalling and records leaves it or reaches it
   void set_direct_signal(bool on) { direct_signal = on; }  // frames reach peers without the relay
   base::Duration talk_every = std::chrono::milliseconds(100);
-  void talk(const std::string& a, const std::string& b);   // a sends to b every so often from now on, and b to a
+  void talk(const std::string& a, const std::string& b);  // a sends to b every so often from now on, and b to a
   void send(const std::string& a, const std::string& b) { (void)nodes_.at(a).data->send_inner(b); }  // one packet
   void silence() { talks_.clear(); }
   void run_for(base::Duration d) { loop.run_for(d); }
@@ -158,11 +161,11 @@ class MeshSim {
   base::SeededRng rng;
   bool direct_signal = false;
   std::map<std::string, std::string> signalled_at;  // frames for a certificate's name go to this node
-  uint64_t numbers() const { return numbers_; }  // inner packets sent so far
+  uint64_t numbers() const { return numbers_; }     // inner packets sent so far
   const base::Metrics& metrics(const std::string& n) const { return *nodes_.at(n).metrics; }
-  bool full_size = false;  // inner packets are as long as one datagram may be
-  size_t largest = 0;      // of the DATA that arrived
-  bool sources = true;  // nodes that start are told of the others; without, they know who they met
+  bool full_size = false;                      // inner packets are as long as one datagram may be
+  size_t largest = 0;                          // of the DATA that arrived
+  bool sources = true;                         // nodes that start are told of the others; without, they know who they met
   std::map<std::string, base::ByteVec> disks;  // by node: the known peers as it wrote them last
   uint64_t delivered = 0, doubled = 0, misattributed = 0, lost = 0;  // inner packets
   std::vector<std::string> problems;
@@ -216,7 +219,7 @@ class MeshSim {
   std::set<std::pair<std::string, std::string>> dialled_;  // who found whom on a LAN
   std::set<std::pair<std::string, std::string>> talks_;
   std::map<std::pair<std::string, std::string>, base::Instant> last_sent_seen_;  // (from, to): sending time of the newest that arrived
-  std::set<std::pair<std::string, uint64_t>> seen_;
+  std::unordered_set<uint64_t> seen_;                                            // numbers of packets that arrived where they were to
 };
 
 }  // namespace tunnel

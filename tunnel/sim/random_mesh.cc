@@ -12,8 +12,11 @@ constexpr size_t kTalksEach = 3;  // in a fleet, besides those who talk to it
 
 base::NatSpec RandomMesh::random_nat(int i) {
   base::NatRule rules[] = {base::NatRule::independent, base::NatRule::address, base::NatRule::endpoint};
-  return {.public_ip = base::IpAddr::v4((nodes_ ? 0xc6330000u : 0xc6336400u) + uint32_t(i) + 1), .mapping = rules[chance_.below(3)], .filtering = rules[chance_.below(3)],
-          .hairpin = chance_.below(2) == 0, .keep_port = chance_.below(2) == 0};
+  return {.public_ip = base::IpAddr::v4((nodes_ ? 0xc6330000u : 0xc6336400u) + uint32_t(i) + 1),
+          .mapping = rules[chance_.below(3)],
+          .filtering = rules[chance_.below(3)],
+          .hairpin = chance_.below(2) == 0,
+          .keep_port = chance_.below(2) == 0};
 }
 
 MeshSim::NodeSpec RandomMesh::random_node(int i) {
@@ -76,7 +79,9 @@ bool RandomMesh::can_be_direct(const Pair& p) const {
 }
 
 void RandomMesh::all_direct() {
-  auto is_best = [&](const Pair& p) { return !can_be_direct(p) || (sim_.is_direct(p.first, p.second) && sim_.is_direct(p.second, p.first)); };
+  auto is_best = [&](const Pair& p) {
+    return !can_be_direct(p) || (sim_.is_direct(p.first, p.second) && sim_.is_direct(p.second, p.first));
+  };
   base::Instant began = sim_.loop.now();
   while (sim_.loop.now() - began < kMeetWithin) {
     look();
@@ -86,22 +91,24 @@ void RandomMesh::all_direct() {
   for (const auto& p : pairs_) {
     if (is_best(p)) continue;
     if (!apart_) apart_ = p;
-    failure_ += fmt::format("{} and {} could be direct and are not 30 s after the last fault\n{}{}", p.first, p.second, side(p.first, p.second), side(p.second, p.first));
+    failure_ += fmt::format("{} and {} could be direct and are not 30 s after the last fault\n{}{}", p.first, p.second,
+                            side(p.first, p.second), side(p.second, p.first));
   }
 }
 
 // Every pair hears packets sent from now on.
-void RandomMesh::all_meet(const std::string& after) {
-  pairs_meet(pairs_, after);
-}
+void RandomMesh::all_meet(const std::string& after) { pairs_meet(pairs_, after); }
 
 void RandomMesh::pairs_meet(const std::vector<Pair>& pairs, const std::string& after) {
   base::Instant since = sim_.loop.now();
   if (watched_) tell_(fmt::format("{:8.3f} --- {}\n", seconds(), after));
   auto has_met = [&](const Pair& p) { return sim_.met(p.first, p.second, since); };
-  size_t first = 0;  // that has not met: asked after every event
+  size_t first = 0;  // that has not met: asked whenever a packet came
+  uint64_t delivered = ~0ull;
   auto all = [&] {
     look();
+    if (sim_.delivered == delivered) return false;
+    delivered = sim_.delivered;
     while (first < pairs.size() && has_met(pairs[first])) first++;
     return first == pairs.size();
   };
@@ -130,7 +137,8 @@ void RandomMesh::look() {
 
 std::string RandomMesh::side(const std::string& a, const std::string& b) {
   auto v = sim_.view(a, b);
-  return fmt::format("  {} -> {}: {} {} {}, keys {}\n{}", a, b, v.state, v.path, v.last_error, sim_.keys(a, b), v.state.empty() ? "" : ways(a, b));
+  return fmt::format("  {} -> {}: {} {} {}, keys {}\n{}", a, b, v.state, v.path, v.last_error, sim_.keys(a, b),
+                     v.state.empty() ? "" : ways(a, b));
 }
 
 // All a node knows about the ways to another.
@@ -165,7 +173,8 @@ std::string RandomMesh::fault() {
       parted_.insert({other, victim}), parted_.insert({victim, other});
       return fmt::format("{} and {} do not reach each other", victim, other);
     }
-    case 4: return restarts_without_relay(victim);
+    case 4:
+      return restarts_without_relay(victim);
     default:
       sim_.net.heal_all();
       return "healing of all partitions";
@@ -247,10 +256,17 @@ std::string RandomMesh::bad_link(const std::string& victim) {
   base::LinkSpec before = sim_.host(victim).link(), link = before;
   const char* what = "";
   switch (chance_.below(4)) {
-    case 0: link.loss = 0.33, what = "loses a third"; break;
-    case 1: link.duplicate = link.reorder = 0.5, what = "doubles and reorders"; break;
-    case 2: link.latency += 400ms, what = "is slow"; break;
-    default: link.mtu = 1300, what = "carries 1,300 bytes";
+    case 0:
+      link.loss = 0.33, what = "loses a third";
+      break;
+    case 1:
+      link.duplicate = link.reorder = 0.5, what = "doubles and reorders";
+      break;
+    case 2:
+      link.latency += 400ms, what = "is slow";
+      break;
+    default:
+      link.mtu = 1300, what = "carries 1,300 bytes";
   }
   sim_.host(victim).set_link(link);
   sim_.run_for(1ms * chance_.below(15000));
@@ -304,8 +320,10 @@ std::string RandomMesh::fleet_fault() {
       sim_.block_udp(victim, false);
       for (const auto& n : names_) parted_.insert({n, victim}), parted_.insert({victim, n});
       return victim + " without UDP";
-    case 4: return bad_link(victim);
-    default: return boxes_.empty() ? "nothing" : move(victim);
+    case 4:
+      return bad_link(victim);
+    default:
+      return boxes_.empty() ? "nothing" : move(victim);
   }
 }
 
