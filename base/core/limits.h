@@ -20,6 +20,7 @@ inline constexpr size_t kSnapshotBytesMax = 64 << 20;       // the file of all o
 // Kernel tables (docs/architecture.md, interception)
 inline constexpr size_t kEndpointsPerPortMax = 500;       // more than the 1021-slot class can spread fairly
 inline constexpr size_t kRoundRobinChains = 256;
+inline constexpr size_t kRoundRobinChainsPerMap = 32;     // an element of a map is checked against every chain that looks it up
 
 // Tunnel
 inline constexpr size_t kExportsPerPeerMax = 256;

@@ -74,7 +74,7 @@ std::vector<Element> minus(const std::vector<Element>& from, const std::vector<E
 }  // namespace
 
 struct Frontends::Shape {
-  std::string chain;
+  std::string chain, slot_map;
   uint32_t modulus = 0;
   size_t left_out = 0;
   bool none = false;
@@ -99,6 +99,7 @@ Frontends::Shape Frontends::shape(const FrontendKey& k, const Programmed& p) con
   if (s.none && !p.modulus) return s;
   s.chain = chain_name({family(k), k.node_port, f, p.modulus, p.counter, p.affinity_s});
   s.owner.push_back({.key = owner_key(k), .data = {}, .goto_chain = s.chain});
+  s.slot_map = slot_map(family(k), p.counter);
   for (size_t i = 0; i < table.slots.size(); ++i) {
     const auto& to = c[table.slots[i]].addr;
     s.slots.push_back({.key = dest(k).number(uint32_t(i)).take(), .data = Key().addr(to.ip).port(to.port).take(), .goto_chain = {}});
@@ -179,7 +180,9 @@ base::Result<Frontends::Plan> Frontends::plan(const std::vector<FrontendChange>&
     };
     auto none_of = [&](const Shape& s) { return s.none ? std::vector<Element>{{.key = owner_key(key), .data = {}, .goto_chain = {}}} : std::vector<Element>{}; };
     change(owner_set(key), was.owner, is.owner);
-    change(fam("slot", f), was.slots, is.slots);
+    const bool same_map = was.slot_map == is.slot_map;
+    change(was.slot_map, was.slots, same_map ? is.slots : std::vector<Element>());
+    if (!same_map) change(is.slot_map, {}, is.slots);
     change(fam("slotid", f), was.slot_ids, is.slot_ids);
     change(fam("endpoint", f), was.endpoints, is.endpoints);
     change(none_set(key), none_of(was), none_of(is));

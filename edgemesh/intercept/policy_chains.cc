@@ -35,7 +35,7 @@ void add_plain(Batch& b, const std::string& chain, const PolicyChain& c) {
   Rule r;
   load_service(r, c, 0);
   draw_slot(r, c, width(c.family) + 2);
-  r.from_map(fam("slot", c.family), 0, 0).dnat(c.family, 0, width(c.family));
+  r.from_map(slot_map(c.family, c.counter), 0, 0).dnat(c.family, 0, width(c.family));
   b.add_rule(chain, r);
 }
 

@@ -1,5 +1,7 @@
 #include "edgemesh/intercept/skeleton.h"
 
+#include "base/core/limits.h"
+
 namespace edgemesh::detail {
 
 using base::Cidr;
@@ -30,7 +32,9 @@ void add_sets(Batch& b, Family f) {
   Type a = addr_type(f), p = Type::inet_proto, s = Type::inet_service;
   b.add_set({.name = fam("svc", f), .key = {a, p, s}, .verdict_map = true});
   b.add_set({.name = fam("np", f), .key = {p, s}, .verdict_map = true});
-  b.add_set({.name = fam("slot", f), .key = {a, p, s, Type::mark}, .data = {a, s}});
+  b.add_set({.name = slot_map(f, -1), .key = {a, p, s, Type::mark}, .data = {a, s}});
+  for (size_t counter = 0; counter < base::limits::kRoundRobinChains; counter += base::limits::kRoundRobinChainsPerMap)
+    b.add_set({.name = slot_map(f, int(counter)), .key = {a, p, s, Type::mark}, .data = {a, s}});
   b.add_set({.name = fam("slotid", f), .key = {a, p, s, Type::mark}, .data = {Type::mark}});
   b.add_set({.name = fam("endpoint", f), .key = {a, p, s, Type::mark}, .data = {a, s}});
   b.add_set({.name = fam("affinity", f), .key = {a, a, p, s}, .data = {Type::mark}, .dynamic = true, .size = kAffinityClientsMax});
@@ -194,6 +198,11 @@ void add_source_nat(Batch& b, const InterceptConfig& c) {
 }  // namespace
 
 std::string fam(const char* name, Family f) { return std::string(name) + (f == Family::v4 ? "4" : "6"); }
+
+std::string slot_map(Family f, int counter) {
+  if (counter < 0) return fam("slot", f);
+  return fmt::format("{}_rr{}", fam("slot", f), size_t(counter) / base::limits::kRoundRobinChainsPerMap);
+}
 
 std::optional<IpAddr> own(const std::vector<IpAddr>& list, Family f) {
   for (const IpAddr& a : list)

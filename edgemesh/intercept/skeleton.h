@@ -21,6 +21,9 @@ inline constexpr const char* kTable = "edgemesh";
 
 // The name of a set, map or chain for one family: "slot4", "slot6".
 std::string fam(const char* name, base::Family);
+// The map that holds the slots of a frontend with that round-robin counter; -1: none. Each new element is checked by the kernel once
+// for every chain that looks into its map, and there are as many such chains as counters: a map for each 32 of them.
+std::string slot_map(base::Family, int counter);
 std::optional<base::IpAddr> own(const std::vector<base::IpAddr>&, base::Family);
 
 void build_skeleton(base::nft::Batch&, const InterceptConfig&);
