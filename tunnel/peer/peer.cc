@@ -13,15 +13,21 @@ constexpr base::Duration kLookAsleep = 500ms;
 }  // namespace
 
 PeerMachine::PeerMachine(std::string name, NodeContext& node, PeerEnv& env)
-    : name_(std::move(name)), node_(node), env_(env),
+    : name_(std::move(name)),
+      node_(node),
+      env_(env),
       driver_(node.config.identity.name, name_, node,
               {[this](SignalKind k, base::ByteView b) { env_.signal(k, b); }, [this](bool client) { return make_handshake(client); },
                [this](const Handshake::Outcome& o) { on_outcome(o); }, [this](const base::Error& e) { on_handshake_failed(e); },
                [this](base::ByteView packet) { on_packet(packet); }}),
       keys_(node.config.rekey),
-      control_(ControlChannel::Hooks{[this](base::ByteView b) { if (active_) send_sealed(*active_, PacketType::control, b); },
-                [this](const ControlBody& b) { return on_request(b); }}, node.rng),
-      paths_(node.rng), punch_(goes_first(node.config.identity.name, name_), node.config.punch, *this, node.rng) {}
+      control_(ControlChannel::Hooks{[this](base::ByteView b) {
+                                       if (active_) send_sealed(*active_, PacketType::control, b);
+                                     },
+                                     [this](const ControlBody& b) { return on_request(b); }},
+               node.rng),
+      paths_(node.rng),
+      punch_(goes_first(node.config.identity.name, name_), node.config.punch, *this, node.rng) {}
 
 PeerMachine::~PeerMachine() {
   for (uint32_t i : keys_.clear()) drop_index(i);
@@ -108,6 +114,7 @@ void PeerMachine::promote(uint32_t index) {
   }
   next_hello_.reset();
   has_closed_ = false;
+  if (changed) told_revision_ = 0;
   if (changed) control_.reset({base::Code::unavailable, name_ + " was restarted"});
   last_error_.clear();
   on_new_current();
@@ -134,6 +141,8 @@ void PeerMachine::on_new_current() {
 
 ControlBody PeerMachine::on_request(const ControlBody& body) {
   if (auto* c = std::get_if<CandidateList>(&body)) {
+    if (c->revision < told_revision_) return Ack{};  // sent again after a newer one had come
+    told_revision_ = c->revision;
     NatClass before = punch_.remote_nat();
     if (take_candidates(c->candidates, c->nat) || c->nat != before) start_round();
     return Ack{};
@@ -207,7 +216,8 @@ void PeerMachine::drop_index(uint32_t index) {
 
 void PeerMachine::request(ControlBody body, ControlChannel::Answer answer, base::Instant now) {
   now_ = next_ = now;
-  if (!keys_.has_current()) return answer(base::fail(base::Code::unavailable, "no session with {}{}", name_, last_error_.empty() ? "" : ": " + last_error_));
+  if (!keys_.has_current())
+    return answer(base::fail(base::Code::unavailable, "no session with {}{}", name_, last_error_.empty() ? "" : ": " + last_error_));
   control_.request(std::move(body), std::move(answer), now);
 }
 
@@ -223,10 +233,14 @@ void PeerMachine::on_datagram(const PathAddr& from, base::ByteView packet, base:
   on_heard(now, is_active(from));
   if (!active_ && from.is_relay()) note_unproved(from);  // it came through: both ends are bound
   switch (opened->header.type) {
-    case PacketType::check: return on_check(from, opened->plain, packet.size());
-    case PacketType::check_ack: return on_check_ack(opened->plain);
-    case PacketType::control: return control_.on_message(opened->plain);
-    default: return;
+    case PacketType::check:
+      return on_check(from, opened->plain, packet.size());
+    case PacketType::check_ack:
+      return on_check_ack(opened->plain);
+    case PacketType::control:
+      return control_.on_message(opened->plain);
+    default:
+      return;
   }
 }
 
@@ -315,7 +329,9 @@ void PeerMachine::tick(base::Instant now) {
 
 void PeerMachine::compute_deadline() {
   base::Instant t = now_ + 10s;
-  auto earliest = [&](std::optional<base::Instant> x) { if (x) t = std::min(t, *x); };
+  auto earliest = [&](std::optional<base::Instant> x) {
+    if (x) t = std::min(t, *x);
+  };
   earliest(driver_.next_deadline());
   if (keys_.has_current()) {
     earliest(next_poll_);

@@ -248,6 +248,7 @@ class PeerMachine : private PunchEnv {
 
   std::vector<Candidate> told_candidates_, remote_candidates_;  // by the peer; with what else is known of it
   std::vector<base::IpPort> advertised_, lan_;
+  uint64_t told_revision_ = 0;                       // of the newest list of its candidates, by its present process
   uint64_t hello_revision_ = 0, sent_revision_ = 0;  // of the own candidates: in the last hello; as the peer has them
   std::optional<PathAddr> active_;
   std::optional<PathAddr> unproved_;  // a relay channel with both ends bound: DATA goes there until a path is proved

@@ -188,6 +188,24 @@ TEST(MeshSim, DirectPathThatDiesFallsBackToTheRelayWithinTwoSecondsAndComesBack)
   expect_sound(s);
 }
 
+// The list of addresses before a move and the one after it are on their way together, by a path that just died; the older one, sent
+// again, comes last.
+TEST(MeshSim, AnOlderListOfAddressesDoesNotReplaceANewerOne) {
+  for (uint64_t seed = 300; seed < 400; seed++) {
+    MeshSim s(seed);
+    s.net.nat(nat("198.51.100.3"));
+    two_sites(s);
+    for (const char* n : {"a", "b"}) s.host(n).set_link({.latency = 15ms, .jitter = 5ms, .loss = 0.05, .reorder = 0.1});
+    s.talk("a", "b");
+    s.run_for(10s);
+    s.host("a").move_behind(s.net.nat(nat("198.51.100.3")), ip("192.168.2.10"));
+    s.tell_own_addresses("a");
+    s.run_for(1s);
+    EXPECT_TRUE(s.loop.run_until([&] { return are_direct(s); }, 12s)) << seed;
+    expect_sound(s);
+  }
+}
+
 TEST(MeshSim, NatRebootIsSurvived) {
   MeshSim s(32);
   two_sites(s);
