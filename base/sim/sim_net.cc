@@ -78,6 +78,7 @@ void SimHost::move_behind(SimNat& lan, IpAddr ip) {
 // ---- NAT boxes
 
 void SimNat::flush() {
+  by_port_.clear();
   mappings_.clear();
   poison_.clear();
 }
@@ -90,16 +91,21 @@ void SimNat::rebind(IpAddr public_ip) {
 }
 
 size_t SimNat::mappings() const {
-  return size_t(
-      std::count_if(mappings_.begin(), mappings_.end(), [&](const Mapping& m) { return net_.loop_.now() - m.last_out <= spec_.timeout; }));
+  return size_t(std::count_if(mappings_.begin(), mappings_.end(),
+                              [&](const auto& m) { return net_.loop_.now() - m.second.last_out <= spec_.timeout; }));
 }
 
 void SimNat::expire() {
   Instant now = net_.loop_.now();
   if (now <= none_before_) return;
-  std::erase_if(mappings_, [&](const Mapping& m) { return now - m.last_out > spec_.timeout; });
   none_before_ = now + spec_.timeout;
-  for (const Mapping& m : mappings_) none_before_ = std::min(none_before_, m.last_out + spec_.timeout);
+  auto is_old = [&](const Mapping& m) { return now - m.last_out > spec_.timeout; };
+  std::erase_if(by_port_, [&](const auto& m) { return is_old(*m.second); });
+  std::erase_if(mappings_, [&](const auto& m) {
+    if (is_old(m.second)) return true;
+    none_before_ = std::min(none_before_, m.second.last_out + spec_.timeout);
+    return false;
+  });
 }
 
 uint16_t SimNat::choose_port(IpPort inside, IpPort remote) {
@@ -115,8 +121,9 @@ uint16_t SimNat::choose_port(IpPort inside, IpPort remote) {
 }
 
 bool SimNat::is_taken(uint16_t port, IpPort inside, IpPort remote) const {
-  return is_poisoned(port, remote) || std::any_of(mappings_.begin(), mappings_.end(), [&](const Mapping& m) {
-           return m.outside_port == port && (!spec_.keep_port || m.inside != inside || m.contacted.contains(remote));
+  auto [from, to] = by_port_.equal_range(port);
+  return is_poisoned(port, remote) || std::any_of(from, to, [&](const auto& m) {
+           return !spec_.keep_port || m.second->inside != inside || m.second->contacted.contains(remote);
          });
 }
 
@@ -128,19 +135,18 @@ bool SimNat::is_poisoned(uint16_t port, IpPort remote) const {
 IpPort SimNat::outbound(IpPort inside, IpPort remote) {
   expire();
   IpPort key = dependent_part(spec_.mapping, remote);
-  auto of = [&](const IpPort& k) {
-    return std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& x) { return x.inside == inside && x.key == k; });
-  };
-  auto m = of(key);
-  uint16_t usual = m != mappings_.end() ? m->outside_port : inside.port;
-  if (is_poisoned(usual, remote) && (m == mappings_.end() || !m->contacted.contains(remote))) m = of(key = remote);
+  auto m = mappings_.find({inside, key});
+  uint16_t usual = m != mappings_.end() ? m->second.outside_port : inside.port;
+  if (is_poisoned(usual, remote) && (m == mappings_.end() || !m->second.contacted.contains(remote)))
+    m = mappings_.find({inside, key = remote});
   if (m == mappings_.end()) {
     uint16_t port = choose_port(inside, remote);
-    m = mappings_.insert(m, Mapping{inside, key, port, {}, {}});
+    m = mappings_.emplace(std::pair(inside, key), Mapping{inside, key, port, {}, {}}).first;
+    by_port_.emplace(port, &m->second);
   }
-  m->last_out = net_.loop_.now();
-  m->contacted.insert(remote);
-  return {spec_.public_ip, m->outside_port};
+  m->second.last_out = net_.loop_.now();
+  m->second.contacted.insert(remote);
+  return {spec_.public_ip, m->second.outside_port};
 }
 
 bool SimNat::admits(const Mapping& m, const IpPort& remote) const {
@@ -152,8 +158,9 @@ bool SimNat::admits(const Mapping& m, const IpPort& remote) const {
 
 std::optional<IpPort> SimNat::inbound(uint16_t outside_port, IpPort remote) {
   expire();
-  for (const Mapping& m : mappings_)
-    if (m.outside_port == outside_port && admits(m, remote)) return m.inside;
+  auto [from, to] = by_port_.equal_range(outside_port);
+  for (auto m = from; m != to; ++m)
+    if (admits(*m->second, remote)) return m->second->inside;
   if (spec_.poisonable) poison_[{outside_port, remote}] = net_.loop_.now();
   return std::nullopt;
 }

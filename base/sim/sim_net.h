@@ -128,7 +128,8 @@ class SimNat {
   NatSpec spec_;
   SimNat* front_;  // null: on the internet
   bool admits(const Mapping&, const IpPort& remote) const;
-  std::vector<Mapping> mappings_;
+  std::map<std::pair<IpPort, IpPort>, Mapping> mappings_;  // by inside and key
+  std::multimap<uint16_t, Mapping*> by_port_;              // outside, in the order they were made
   Instant none_before_{};                                  // no mapping expires before
   std::map<std::pair<uint16_t, IpPort>, Instant> poison_;  // outside port and remote: when last hit
   uint16_t last_port_ = 30000;

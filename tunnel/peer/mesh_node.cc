@@ -292,7 +292,7 @@ void MeshNode::close_all(const std::string& reason) {
 }
 
 void MeshNode::touch() {
-  for (auto& [name, r] : peers_) set_turn(*r, {});
+  all_due_ = true;
   wake();
 }
 
@@ -320,7 +320,8 @@ void MeshNode::on_timer() {
   }
   follow_carriers();
   std::vector<PeerId> due;
-  for (auto it = turns_.begin(); it != turns_.end() && it->first <= now; ++it) due.push_back(it->second);
+  bool all = std::exchange(all_due_, false);
+  for (auto it = turns_.begin(); it != turns_.end() && (all || it->first <= now); ++it) due.push_back(it->second);
   for (PeerId id : due) {
     Record& r = *by_id_.at(id);
     serve(r);
@@ -331,7 +332,7 @@ void MeshNode::on_timer() {
   drive_stun();
   probe_udp();
   tell_known();
-  if (!turns_.empty()) next = std::min(next, turns_.begin()->first);
+  if (!turns_.empty()) next = all_due_ ? now : std::min(next, turns_.begin()->first);
   if (auto t = carriers_deadline()) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = config_.node.direct ? stun_.next_deadline() : std::nullopt) next = std::min(next, std::max(*t, now + 1ms));
   if (auto t = hairpin_.next_deadline()) next = std::min(next, std::max(*t, now + 1ms));

@@ -183,6 +183,7 @@ class MeshNode {
   std::unordered_map<PeerId, Record*> by_id_;
   std::unordered_map<uint32_t, Record*> by_index_;
   std::set<std::pair<base::Instant, PeerId>> turns_;  // when each is served at the latest
+  bool all_due_ = false;
   PeerId last_id_ = 0;
   std::unique_ptr<base::Timer> timer_;
   base::Instant looked_around_{};
