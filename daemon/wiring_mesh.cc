@@ -173,6 +173,7 @@ void Daemon::make_discovery() {
 
   edgemesh::Discovery::Hooks h;
   h.apply = [this](const auto& changes) { return intercept_->apply(changes); };
+  h.apply_first = [this](const auto& next) { return intercept_->apply_first(next); };
   h.apply_granted = [this](const auto& add, const auto& remove) { return intercept_->apply_granted(add, remove); };
   h.request_export = [this](const std::string& peer, tunnel::ExportRequest r, auto done) { tunnel_->request_export(peer, std::move(r), std::move(done)); };
   h.release_export = [this](const std::string& peer, const tunnel::ExportRequest& r) { tunnel_->release_export(peer, r); };

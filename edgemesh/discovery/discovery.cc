@@ -21,6 +21,7 @@ using namespace std::chrono_literals;
 
 static constexpr auto kExpireEvery = 30s;
 static constexpr auto kBackoffMax = 60s;
+static constexpr size_t kFirstPiece = 512;  // frontends: the kernel takes them in the time it takes to make the next
 
 Discovery::Discovery(Config config, Hooks hooks, base::Loop& loop, base::Metrics& metrics)
     : config_(std::move(config)),
@@ -141,20 +142,28 @@ void Discovery::take_back(Undo&& undo) {
 void Discovery::flush() {
   flush_timer_->cancel();
   if (!is_settled()) return;
-  std::vector<FrontendChange> changes;
   auto dirty = std::exchange(dirty_, {});
   undo_ = {};
-  std::vector<const ObjectName*> there;
-  for (const ObjectName& n : dirty) {  // what goes first: a new service may have its address
-    if (table_->has(n)) there.push_back(&n);
-    else rebuild(n, changes);
-  }
-  for (const ObjectName* n : there) rebuild(*n, changes);
+  std::vector<const ObjectName*> order;
+  for (const ObjectName& n : dirty) order.push_back(&n);
+  std::ranges::stable_partition(order, [&](const ObjectName* n) { return !table_->has(*n); });  // what goes first: a new service may have its address
+  size_t at = 0, changed = 0;
+  std::vector<FrontendKey> ready;
+  auto next = [&](size_t most) {
+    std::vector<FrontendChange> piece;
+    while (at < order.size() && piece.size() < most) rebuild(*order[at++], piece);
+    changed += piece.size();
+    for (const FrontendChange& c : piece)
+      if (c.frontend && c.frontend->mode == Frontend::Mode::balance && !c.frontend->backends.empty() && c.key.proto == Proto::udp) ready.push_back(c.key);
+    return piece;
+  };
+  Result<void> done;
+  if (!settled_ && hooks_.apply_first) done = hooks_.apply_first([&] { return next(kFirstPiece); });
+  else if (auto all = next(SIZE_MAX); !all.empty() || !settled_) done = hooks_.apply(all);
   auto undo = std::exchange(undo_, {});
-  if (changes.empty() && settled_) return tell_programmed(dirty);
-  if (auto r = hooks_.apply(changes); !r) {
+  if (!done) {
     apply_failures_.add();
-    EM_LOG(error, "mesh", "the kernel refused a change of {} frontends: {}; trying again in 1 s", changes.size(), r.error().what);
+    EM_LOG(error, "mesh", "the kernel refused a change of {} frontends: {}; trying again in 1 s", changed, done.error().what);
     take_back(std::move(undo));
     dirty_.merge(dirty);
     flush_timer_->arm(1s);
@@ -162,9 +171,7 @@ void Discovery::flush() {
   }
   settled_ = true;
   frontends_gauge_.set(int64_t(owners_.size()));
-  for (const FrontendChange& c : changes)
-    if (c.frontend && c.frontend->mode == Frontend::Mode::balance && !c.frontend->backends.empty() && c.key.proto == Proto::udp)
-      hooks_.on_ready(c.key);
+  for (const FrontendKey& key : ready) hooks_.on_ready(key);
   tell_programmed(dirty);
 }
 

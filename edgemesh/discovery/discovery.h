@@ -59,6 +59,8 @@ class Discovery {
     std::function<void(const std::string& peer, const tunnel::ExportRequest&)> release_export;
     std::function<void(const FrontendKey&)> on_ready;                            // a held UDP frontend has backends in the kernel now
     std::function<void(const base::kube::ObjectName&)> on_programmed = nullptr;  // a service came, went, or may be dialled elsewhere
+    // The first table of all, in pieces until an empty one (Intercept::apply_first). None: apply takes it.
+    std::function<base::Result<void>(const std::function<std::vector<FrontendChange>()>&)> apply_first = nullptr;
   };
 
   Discovery(Config, Hooks, base::Loop&, base::Metrics&);

@@ -58,20 +58,13 @@ struct World {
   std::vector<FrontendKey> ready;
   bool kernel_refuses = false;
   lb::OutlierDetector health{{}};
-  int batches = 0;
+  int batches = 0, first_pieces = 0;
   Discovery discovery;
 
   static TierInput tiers() { return {"a", "", false, true, [](const IpAddr&) { return true; }, [](const std::string&) { return std::vector<base::Cidr>{}; }}; }
   World()
       : discovery({tiers(), false, [](const Service& s) { return s.labels.count("skip") == 0; }, {ip("169.254.96.16")}, 15001, 3600s, &health},
-                  {[this](const std::vector<FrontendChange>& c) -> base::Result<void> {
-                     batches++;
-                     if (kernel_refuses) return base::fail(base::Code::io, "refused");
-                     for (auto& x : c)
-                       if (x.frontend) kernel[x.key] = *x.frontend;
-                       else kernel.erase(x.key);
-                     return {};
-                   },
+                  {[this](const std::vector<FrontendChange>& c) { return apply(c); },
                    [this](auto& add, auto& remove) -> base::Result<void> {
                      for (auto& g : add) granted.insert(g);
                      for (auto& g : remove) granted.erase(g);
@@ -82,8 +75,22 @@ struct World {
                      answers.push_back(std::move(done));
                    },
                    [this](const std::string& p, const tunnel::ExportRequest& r) { released.push_back({p, r}); },
-                   [this](const FrontendKey& k) { ready.push_back(k); }},
+                   [this](const FrontendKey& k) { ready.push_back(k); }, nullptr,
+                   [this](const std::function<std::vector<FrontendChange>()>& next) -> base::Result<void> {
+                     std::vector<FrontendChange> all;
+                     for (auto piece = next(); !piece.empty(); piece = next(), ++first_pieces) std::ranges::move(piece, std::back_inserter(all));
+                     return apply(all);
+                   }},
                   loop, metrics) {}
+
+  base::Result<void> apply(const std::vector<FrontendChange>& c) {
+    batches++;
+    if (kernel_refuses) return base::fail(base::Code::io, "refused");
+    for (auto& x : c)
+      if (x.frontend) kernel[x.key] = *x.frontend;
+      else kernel.erase(x.key);
+    return {};
+  }
 
   static Endpoint at(const char* address, const char* node) {
     Endpoint e;
@@ -243,6 +250,32 @@ TEST(Discovery, AWithdrawnGrantClosesTheWayAndIsAskedForAgain) {
   EXPECT_TRUE(w.granted.empty());
   EXPECT_EQ(w.kernel.at(kWeb).backends[0].ip, kProxy.ip);
   EXPECT_EQ(w.asked.size(), 2u);
+}
+
+TEST(Discovery, AFirstTableOfManyServicesGoesToTheKernelInPieces) {
+  World w;
+  base::kube::ServiceDiff diff;
+  for (int i = 0; i < 1200; ++i) {
+    auto s = std::make_shared<Service>();
+    s->id = {"shop", "s" + std::to_string(i)};
+    s->cluster_ips = {ip(fmt::format("10.97.{}.{}", i / 200, i % 200 + 1).c_str())};
+    ServicePort p;
+    p.port = 80;
+    p.endpoints = {World::at("172.17.0.2", "a")};
+    s->ports = {p};
+    w.table->services[s->id] = s;
+    diff.changed.push_back(s->id);
+  }
+  w.kernel_refuses = true;
+  w.discovery.set_table(w.table, diff);
+  w.loop.pass(0s);
+  EXPECT_EQ(w.first_pieces, 3);
+  EXPECT_FALSE(w.discovery.owner({ip("10.97.0.1"), Proto::tcp, 80, false}));
+  w.kernel_refuses = false;
+  w.loop.pass(1s);
+  EXPECT_EQ(w.kernel.size(), 1200u) << "all of it is given again";
+  w.put("web", {World::at("172.17.0.2", "a")});
+  EXPECT_EQ(w.first_pieces, 6) << "only the first table of all";
 }
 
 TEST(Discovery, ARefusedBatchIsTriedAgainWhole) {

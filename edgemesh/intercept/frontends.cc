@@ -226,6 +226,14 @@ Frontends::VipChange Frontends::commit(Plan&& plan) {
   return out;
 }
 
+void Frontends::clear() {
+  now_.clear();
+  vips_ = selves_ = {};
+  counters_ = {};
+  chains_.clear();
+  timeouts_.clear();
+}
+
 std::optional<Frontends::Programmed> Frontends::find(const FrontendKey& k) const {
   auto it = now_.find(k);
   if (it == now_.end()) return std::nullopt;

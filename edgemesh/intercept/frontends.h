@@ -47,6 +47,7 @@ class Frontends {
   // Addresses that became VIPs, and that are none any more.
   struct VipChange { std::vector<base::IpAddr> added, removed; };
   VipChange commit(Plan&&);
+  void clear();                                    // the kernel has none of it any more
 
   std::optional<Programmed> find(const FrontendKey&) const;
   size_t size() const { return now_.size(); }

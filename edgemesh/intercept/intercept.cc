@@ -5,6 +5,7 @@
 #include "base/core/log.h"
 #include "base/net/conntrack.h"
 #include "base/net/netlink.h"
+#include "edgemesh/intercept/batch_sender.h"
 #include "edgemesh/intercept/closed_host.h"
 #include "edgemesh/intercept/frontends.h"
 #include "edgemesh/intercept/insist.h"
@@ -107,6 +108,7 @@ class KernelIntercept final : public Intercept {
 
   Result<void> install();
   Result<void> apply(const std::vector<FrontendChange>&) override;
+  Result<void> apply_first(const std::function<std::vector<FrontendChange>()>& next) override;
   Result<void> apply_exports(const std::vector<ExportRule>& add, const std::vector<ExportRule>& remove) override;
   Result<void> apply_granted(const std::vector<GrantedExport>& add, const std::vector<GrantedExport>& remove) override;
   Result<void> add_peer_routes(const std::vector<Cidr>& c) override { return let_go_ ? Result<void>() : routes_.add_peers(c); }
@@ -135,6 +137,7 @@ class KernelIntercept final : public Intercept {
   bool is_granted(const Element&) const;
   ServedMap udp_changes(const std::vector<FrontendChange>&) const;
   void clear_stale_udp(const ServedMap&);
+  void tell_metrics();
 
   InterceptConfig config_;
   detail::Frontends frontends_;
@@ -216,12 +219,52 @@ Result<void> KernelIntercept::apply(const std::vector<FrontendChange>& changes) 
   auto udp = udp_changes(changes);
   left_out_.add(plan.left_out);
   auto vips = frontends_.commit(std::move(plan));
-  applied_.add();
-  frontends_gauge_.set(int64_t(frontends_.size()));
-  shared_gauge_.set(int64_t(frontends_.shared_round_robin()));
+  tell_metrics();
   EM_TRY(routes_.remove_vips(vips.removed));
   EM_TRY(routes_.add_vips(vips.added));
   if (first) EM_TRY(routes_.remove_stale(detail::MeshRoutes::Stale::all_but_peers));
+  clear_stale_udp(udp);
+  return {};
+}
+
+void KernelIntercept::tell_metrics() {
+  applied_.add();
+  frontends_gauge_.set(int64_t(frontends_.size()));
+  shared_gauge_.set(int64_t(frontends_.shared_round_robin()));
+}
+
+Result<void> KernelIntercept::apply_first(const std::function<std::vector<FrontendChange>()>& next) {
+  if (!stands_ || frontends_.size() || let_go_) {
+    std::vector<FrontendChange> all;
+    for (auto piece = next(); !piece.empty(); piece = next()) std::ranges::move(piece, std::back_inserter(all));
+    return apply(all);
+  }
+  detail::BatchSender sender;
+  std::vector<IpAddr> vips;
+  ServedMap udp;
+  Result<void> done;
+  for (auto piece = next(); done && !piece.empty(); piece = next()) {
+    Batch b(kTable);
+    auto plan = frontends_.plan(piece, b);
+    if (!plan) {
+      done = tl::unexpected(plan.error());
+      break;
+    }
+    sender.send(std::move(b));
+    udp.merge(udp_changes(piece));
+    left_out_.add(plan->left_out);
+    auto added = frontends_.commit(std::move(*plan)).added;
+    vips.insert(vips.end(), added.begin(), added.end());
+  }
+  if (done) done = routes_.add_vips(vips);  // while the kernel takes the last
+  if (auto sent = sender.finish(); !sent) done = sent;
+  if (!done) {
+    refused_.add();
+    frontends_.clear();
+    stands_ = false;
+    return done;
+  }
+  tell_metrics();
   clear_stale_udp(udp);
   return {};
 }

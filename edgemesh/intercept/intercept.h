@@ -6,6 +6,7 @@
 // tiers look alike: a pod's address, a peer's overlay address and export port, or the proxy.
 #pragma once
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -96,6 +97,10 @@ class Intercept {
 
   // All or nothing. Stale UDP conntrack entries of changed frontends are cleared afterwards.
   virtual base::Result<void> apply(const std::vector<FrontendChange>&) = 0;
+  // The first frontends, in pieces that next() gives until it gives none. Each piece is a transaction of its own, served while the
+  // next is made. On error none of them counts, and the next apply() replaces what the kernel had taken. Where a predecessor's table
+  // still stands, all pieces are one apply().
+  virtual base::Result<void> apply_first(const std::function<std::vector<FrontendChange>()>& next) = 0;
   virtual base::Result<void> apply_exports(const std::vector<ExportRule>& add, const std::vector<ExportRule>& remove) = 0;
   virtual base::Result<void> apply_granted(const std::vector<GrantedExport>& add, const std::vector<GrantedExport>& remove) = 0;
   // Route to a peer's addresses (overlay hosts; pod CIDRs in native mode) through the TUN, with the unreachable backstop behind.

@@ -239,5 +239,33 @@ TEST_F(World, RoundRobinCountersAreSharedBeyondThePool) {
   EXPECT_EQ(mesh->shared_round_robin(), 0u);
 }
 
+TEST_F(World, TheFirstFrontendsMayComeInPieces) {
+  std::vector<std::vector<FrontendChange>> pieces;
+  for (int p = 0; p < 8; ++p) {  // more than wait for the kernel at once
+    pieces.emplace_back();
+    for (int i = 1; i <= 40; ++i) pieces.back().push_back({key("10.97." + std::to_string(p) + "." + std::to_string(i) + ":80"), balance({2 + p % 4, 2 + (p + 1) % 4})});
+  }
+  apply_first(pieces);
+  EXPECT_EQ(spread(4, "10.97.0.1:80"), (Spread{{"p2", 2}, {"p3", 2}}));
+  EXPECT_EQ(spread(4, "10.97.7.40:80"), (Spread{{"p5", 2}, {"p2", 2}})) << "the last of the last piece";
+  EXPECT_NE(node.out("ip route show proto 0x60").find("10.97.7.40 "), std::string::npos);
+  apply({{key("10.97.7.40:80"), balance({3})}});
+  EXPECT_EQ(spread(4, "10.97.7.40:80"), (Spread{{"p3", 4}})) << "led to another chain with slots in another map";
+  apply({{key("10.97.7.40:80"), balance({3, 4})}});
+  EXPECT_EQ(spread(4, "10.97.7.40:80"), (Spread{{"p3", 2}, {"p4", 2}}));
+}
+
+TEST_F(World, FirstPiecesThatAreRefusedDoNotCountAndAreReplaced) {
+  InNs in(node);
+  std::vector<std::vector<FrontendChange>> pieces{{{key("10.97.0.1:80"), balance({2})}}, {{key("10.97.0.2:80"), balance({3}, true)}}};
+  auto r = mesh->apply_first(giver(pieces));
+  ASSERT_FALSE(r);
+  EXPECT_NE(r.error().what.find("10.97.0.2:80"), std::string::npos) << r.error().what;
+  ASSERT_TRUE(mesh->apply_first(giver({{{key("10.97.0.3:80"), balance({4})}}})));
+  EXPECT_EQ(who(call(client, "10.97.0.3:80")), "p4");
+  EXPECT_EQ(node.out("nft list table inet edgemesh").find("10.97.0.1"), std::string::npos) << "it is nobody's any more";
+  EXPECT_EQ(node.out("ip route show proto 0x60").find("10.97.0.1 "), std::string::npos);
+}
+
 }  // namespace
 }  // namespace edgemesh

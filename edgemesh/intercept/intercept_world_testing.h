@@ -90,6 +90,15 @@ struct World : ::testing::Test {
     auto r = mesh->apply(c);
     ASSERT_TRUE(r) << r.error().what;
   }
+  using Pieces = std::vector<std::vector<FrontendChange>>;
+  static std::function<std::vector<FrontendChange>()> giver(Pieces pieces) {
+    return [pieces, at = size_t(0)]() mutable { return at < pieces.size() ? pieces[at++] : std::vector<FrontendChange>(); };
+  }
+  void apply_first(const Pieces& pieces) {
+    InNs in(node);
+    auto r = mesh->apply_first(giver(pieces));
+    ASSERT_TRUE(r) << r.error().what;
+  }
   // Who answered, how often.
   std::map<std::string, int> spread(int n, const std::string& to, CallOptions o = {}) {
     std::map<std::string, int> seen;

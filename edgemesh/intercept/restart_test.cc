@@ -32,6 +32,15 @@ TEST_F(Restart, ServesOnUntilTheFirstTableAndThenThatOneOnly) {
   EXPECT_EQ(node.out("nft list table inet edgemesh").find("10.96.0.2"), std::string::npos);
 }
 
+TEST_F(Restart, TheOldTableIsReplacedAtOnceAlsoByPieces) {
+  apply({{key("10.96.0.1:80"), balance({2})}, {key("10.96.0.2:80"), balance({3})}});
+  die_and_restart();
+  apply_first({{{key("10.96.0.1:80"), balance({4})}}, {{key("10.96.0.3:80"), balance({5})}}});
+  EXPECT_EQ(who(call(client, "10.96.0.1:80")), "p4");
+  EXPECT_EQ(who(call(client, "10.96.0.3:80")), "p5");
+  EXPECT_EQ(node.out("nft list table inet edgemesh").find("10.96.0.2"), std::string::npos);
+}
+
 TEST_F(Restart, AnEmptyFirstTableTakesAllAway) {
   apply({{key("10.96.0.1:80"), balance({2})}});
   die_and_restart();
