@@ -221,9 +221,11 @@ Result<UniqueFd> unix_listen(const std::string& path, mode_t mode) {
   return fd;
 }
 
-Result<UniqueFd> accept_one(int listener) {
+Result<UniqueFd> accept_one(int listener, IpPort* peer) {
   for (;;) {
-    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    SockAddr a;
+    UniqueFd fd(::accept4(listener, peer ? a.ptr() : nullptr, peer ? &a.len : nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (fd && peer) *peer = a.ip_port().value_or(IpPort());
     if (fd) return fd;
     if (errno == EINTR || errno == ECONNABORTED) continue;
     int err = errno;
@@ -276,6 +278,7 @@ Result<IpPort> original_destination(int fd) {
 }
 
 void set_tcp_nodelay(int fd) { set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
+void set_defer_accept(int fd, std::chrono::seconds most) { set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, int(most.count())); }
 void set_tcp_unsent_max(int fd, size_t bytes) { set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, int(bytes)); }
 
 void set_tcp_keepalive(int fd, std::chrono::seconds idle, std::chrono::seconds interval) {

@@ -60,7 +60,7 @@ Result<void> send_raw_ip(int fd, const IpAddr& to, ByteView packet);
 // Replaces a dead socket of that path, never a live one: another daemon's socket is an error.
 Result<UniqueFd> unix_listen(const std::string& path, mode_t mode);
 
-Result<UniqueFd> accept_one(int listener);   // Code::unavailable: nobody is waiting
+Result<UniqueFd> accept_one(int listener, IpPort* peer = nullptr);  // Code::unavailable: nobody is waiting
 Result<void> socket_error(int fd, std::string_view what);  // and clears SO_ERROR
 
 struct PeerCredentials {
@@ -73,7 +73,9 @@ Result<PeerCredentials> peer_credentials(int unix_fd);
 Result<IpPort> local_address(int fd);
 Result<IpPort> peer_address(int fd);
 Result<IpPort> original_destination(int tcp_fd);  // before a REDIRECT or DNAT of this machine
-void set_tcp_nodelay(int fd);
+void set_tcp_nodelay(int fd);                     // of a listener: of all it accepts
+// Of a listener: a connection is shown when its first data is there, or without any after that time.
+void set_defer_accept(int fd, std::chrono::seconds);
 // Takes no more once that many bytes wait in the kernel unsent: what is late should wait where it can be dropped.
 void set_tcp_unsent_max(int fd, size_t bytes);
 // A peer that is silently gone is noticed: probes after `idle`, every `interval`; dead after three without an answer, or when

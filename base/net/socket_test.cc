@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -68,12 +70,34 @@ TEST(Socket, TcpConnectsAndIsAccepted) {
     ASSERT_TRUE(c) << c.error().what;
     ASSERT_TRUE(wait_for(c->get(), POLLOUT) && wait_for(l->get(), POLLIN));
     EXPECT_TRUE(socket_error(c->get(), "x"));
-    auto s = accept_one(l->get());
+    IpPort peer;
+    auto s = accept_one(l->get(), &peer);
     ASSERT_TRUE(s);
+    EXPECT_EQ(peer, *local_address(c->get()));
     EXPECT_EQ(*peer_address(s->get()), *local_address(c->get()));
     EXPECT_EQ(*peer_address(c->get()), at);
     EXPECT_FALSE(original_destination(s->get()) && *original_destination(s->get()) != at);
   }
+}
+
+TEST(Socket, ADeferredConnectionIsShownWithItsFirstData) {
+  auto l = tcp_listen(kAny4);
+  ASSERT_TRUE(l);
+  set_defer_accept(l->get(), std::chrono::seconds(30));
+  set_tcp_nodelay(l->get());
+  auto c = tcp_connect_start(*local_address(l->get()));
+  ASSERT_TRUE(c && wait_for(c->get(), POLLOUT));
+  EXPECT_FALSE(accept_one(l->get()));
+  ASSERT_EQ(::send(c->get(), "x", 1, 0), 1);
+  ASSERT_TRUE(wait_for(l->get(), POLLIN));
+  auto s = accept_one(l->get());
+  ASSERT_TRUE(s);
+  char b[2];
+  EXPECT_EQ(::recv(s->get(), b, sizeof b, MSG_DONTWAIT), 1);
+  int on = 0;
+  socklen_t len = sizeof on;
+  EXPECT_EQ(::getsockopt(s->get(), IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
+  EXPECT_TRUE(on) << "what the listener says holds for what it accepts";
 }
 
 TEST(Socket, ARefusedConnectSaysSo) {

@@ -12,6 +12,7 @@ namespace dns {
 using namespace std::chrono_literals;
 
 static constexpr auto kWindow = 30s;
+static constexpr auto kEvery = 1ms;
 
 template <size_t M>
 size_t QueryWatch::Table<M>::place_for(std::string_view k, size_t hash) {
@@ -29,7 +30,6 @@ size_t QueryWatch::Table<M>::place_for(std::string_view k, size_t hash) {
 template <size_t M>
 void QueryWatch::Table<M>::add(std::string_view k) {
   last_ = place_for(k.substr(0, M), std::hash<std::string_view>()(k));
-  counts_[last_]++;
 }
 
 QueryWatch::QueryWatch(base::Instant now) : now_(std::make_unique<Window>()), before_(std::make_unique<Window>()) { now_->began = before_->began = now; }
@@ -48,18 +48,21 @@ void QueryWatch::turn(base::Instant now) {
 }
 
 void QueryWatch::seen(std::string_view name, const base::IpAddr& client, base::Instant now) {
+  settle();
   turn(now);
   now_->names.add(name);
   now_->clients.add(base::as_text(client.bytes()));
-  now_->queries++;
-  any_ = true;
+  due_ = now + kEvery;
 }
 
-void QueryWatch::weigh(uint32_t queries) {
-  if (!any_ || queries < 2) return;
-  now_->names.weigh(queries - 1);
-  now_->clients.weigh(queries - 1);
-  now_->queries += queries - 1;
+// What passed counts for what was seen last.
+void QueryWatch::settle() {
+  if (now_->names.size()) {
+    now_->names.weigh(passed_);
+    now_->clients.weigh(passed_);
+    now_->queries += passed_;
+  }
+  passed_ = 0;
 }
 
 static std::string client_text(std::string_view k) {
@@ -88,6 +91,11 @@ TopView QueryWatch::view(size_t most, base::Instant now) const {
     if (now - w->began > 2 * kWindow) continue;  // long ago
     began = std::min(began, w->began);
     v.queries += w->queries;
+    if (w == now_.get() && w->names.size()) {
+      v.queries += passed_;
+      names[name_text(w->names.key(w->names.last()))] += passed_;
+      clients[client_text(w->clients.key(w->clients.last()))] += passed_;
+    }
     for (size_t i = 0; i < w->names.size(); i++) names[name_text(w->names.key(i))] += w->names.count(i);
     for (size_t i = 0; i < w->clients.size(); i++) clients[client_text(w->clients.key(i))] += w->clients.count(i);
   }

@@ -1,6 +1,7 @@
-// QueryWatch: who asks most and what is asked most, of the last half to whole minute. One query of each batch is looked at and counts
-// for all of the batch, so that a flood costs no more than its batches; a quiet server sees every query. Bounded: the tables keep what
-// comes often and forget the rest (space saving); what they count is an upper bound. No allocation. One loop.
+// QueryWatch: who asks most and what is asked most, of the last half to whole minute. One query per millisecond is looked at and counts
+// for all until the next one, so that a flood costs a thousandth of a second's work and keeps the caches to itself; a quiet server
+// sees every query. Bounded: the tables keep what comes often and forget the rest (space saving); what they count is an upper bound.
+// No allocation. One loop.
 #pragma once
 #include <array>
 #include <memory>
@@ -26,8 +27,9 @@ struct TopView {
 class QueryWatch {
  public:
   explicit QueryWatch(base::Instant now);
+  bool is_due(base::Instant now) const { return now >= due_; }
   void seen(std::string_view name_key, const base::IpAddr& client, base::Instant now);
-  void weigh(uint32_t queries);  // what was seen last stood for so many
+  void passed(uint64_t queries) { passed_ += queries; }  // so many, with the one that was seen last
   TopView view(size_t most, base::Instant now) const;
 
  private:
@@ -36,6 +38,7 @@ class QueryWatch {
   class Table {
    public:
     void add(std::string_view key);
+    size_t last() const { return last_; }
     void weigh(uint64_t more) { counts_[last_] += more; }
     void clear() { used_ = 0; }
     size_t size() const { return used_; }
@@ -60,8 +63,10 @@ class QueryWatch {
     base::Instant began;
   };
   void turn(base::Instant now);
+  void settle();
   std::unique_ptr<Window> now_, before_;
-  bool any_ = false;
+  uint64_t passed_ = 0;  // not yet in the tables
+  base::Instant due_{};
 };
 
 }  // namespace dns

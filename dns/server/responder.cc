@@ -65,11 +65,11 @@ Responder::Responder(base::Loop& loop, base::Metrics& m, ZoneIndex& z, Upstream&
 }
 
 void Responder::count() {
-  if (hooks_.watch && !watch_due_) {
-    hooks_.watch->seen({first_name_.data(), first_name_size_}, first_client_, loop_.now());
-    hooks_.watch->weigh(tally_.queries[0] + tally_.queries[1]);
+  if (hooks_.watch) {
+    if (watch_kept_) hooks_.watch->seen({first_name_.data(), first_name_size_}, first_client_, loop_.now());
+    hooks_.watch->passed(tally_.queries[0] + tally_.queries[1]);
   }
-  watch_due_ = true;
+  watch_asked_ = watch_kept_ = false;
   for (int t = 0; t < 2; t++)
     if (tally_.queries[t]) queries_[t]->add(tally_.queries[t]);
   for (size_t z = 0; z < kZones; z++)
@@ -142,7 +142,7 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
   }
   turn_++;
   asked_zone_ = Zone::none;
-  if (watch_due_ && hooks_.watch && p == Parsed::ok) remember_first(from);
+  if (!watch_asked_ && hooks_.watch && p == Parsed::ok) remember_first(from);
   if (hooks_.rate && t == Transport::udp)
     if (auto a = limited(p, from, out)) return *a;
   if (p != Parsed::ok) return own_error(p, t, out);
@@ -152,7 +152,9 @@ Responder::Answered Responder::answer_plain(Parsed p, const ZoneIndex::Ahead& ah
 
 // The watch looks at it when the batch has left (count()): its tables are longer than the way of an answer.
 void Responder::remember_first(const Asker& from) {
-  watch_due_ = false;
+  watch_asked_ = true;
+  if (!hooks_.watch->is_due(loop_.now())) return;
+  watch_kept_ = true;
   first_client_ = from().ip;
   first_name_size_ = query_->key().size();
   std::memcpy(first_name_.data(), query_->key().data(), first_name_size_);

@@ -121,7 +121,7 @@ class Responder {
   Query own_;               // one that came alone
   Query* query_ = &own_;    // the one being answered
   ZoneIndex::Result zone_result_;
-  bool watch_due_ = true;  // the next query is the first of its batch; it is kept until count()
+  bool watch_asked_ = false, watch_kept_ = false;  // in this batch: whether one is due, and that its first query is kept until count()
   std::array<char, kNameMax> first_name_;
   size_t first_name_size_ = 0;
   base::IpAddr first_client_;

@@ -10,6 +10,7 @@ namespace dns {
 
 using namespace std::chrono_literals;
 
+static constexpr auto kDeferAccept = 1s;  // a client that has said nothing by then is taken as it is
 static constexpr size_t kReadBytes = 16 << 10;
 static constexpr size_t kUnsentMax = 64 << 10;  // then reading stops until the client reads
 static constexpr size_t kWaitingMax = 64;       // queries at upstream per connection
@@ -23,7 +24,7 @@ struct TcpListener::Connection {
   bool eof = false;
   base::Instant used;
   Connections::iterator place;
-  std::unique_ptr<base::FdWatch> watch;
+  std::unique_ptr<base::FdWatch> watch;  // null until it has to wait for something
 
   size_t unsent() const { return out.size() - sent; }
   bool may_read() const { return !eof && unsent() < kUnsentMax && waiting < kWaitingMax; }
@@ -35,9 +36,13 @@ TcpListener::TcpListener(base::Loop& loop, base::UniqueFd fd, Responder& r, base
       responder_(&r),
       gauge_(g),
       limits_(l),
+      received_(kReadBytes),
       reply_(kMessageMax),
       watch_(loop.watch(fd_.get(), base::kFdRead, [this](base::FdEvents) { on_acceptable(); })),
-      sweep_(loop.timer([this] { sweep(); })) {}
+      sweep_(loop.timer([this] { sweep(); })) {
+  base::set_tcp_nodelay(fd_.get());  // what is accepted has it from here
+  base::set_defer_accept(fd_.get(), kDeferAccept);
+}
 
 TcpListener::~TcpListener() {
   while (!connections_.empty()) close(*connections_.front());
@@ -45,21 +50,32 @@ TcpListener::~TcpListener() {
 
 void TcpListener::on_acceptable() {
   for (int i = 0; i < 64; i++) {
-    auto fd = base::accept_one(fd_.get());
-    if (!fd) return;
+    base::IpPort from;
+    auto fd = base::accept_one(fd_.get(), &from);
+    if (!fd) break;
     if (connections_.size() >= limits_.connections) make_room();
-    base::set_tcp_nodelay(fd->get());
-    auto c = std::make_shared<Connection>();
-    c->listener = this;
-    c->from = base::peer_address(fd->get()).value_or(base::IpPort());
-    c->fd = std::move(*fd);
-    c->used = loop_.now();
-    c->place = connections_.insert(connections_.end(), c);
-    c->watch = loop_.watch(c->fd.get(), base::kFdRead, [this, raw = c.get()](base::FdEvents e) { on_event(*raw, e); });
-    of_client_[c->from.ip]++;
-    gauge_.add(1);
-    if (!sweep_->armed()) sweep_->arm(1s);
+    begin(std::move(*fd), from);
   }
+  responder_->count();
+}
+
+void TcpListener::begin(base::UniqueFd fd, const base::IpPort& from) {
+  auto c = std::make_shared<Connection>();
+  c->listener = this;
+  c->from = from;
+  c->fd = std::move(fd);
+  c->used = loop_.now();
+  c->place = connections_.insert(connections_.end(), c);
+  of_client_[c->from.ip]++;
+  gauge_.add(1);
+  if (!sweep_->armed()) sweep_->arm(1s);
+  if (!read_some(*c)) return close(*c);
+  pump(*c);
+}
+
+void TcpListener::watch(Connection& c, base::FdEvents e) {
+  if (c.watch) return c.watch->set(e);
+  c.watch = loop_.watch(c.fd.get(), e, [this, raw = &c](base::FdEvents ready) { on_event(*raw, ready); });
 }
 
 void TcpListener::close(Connection& c) {
@@ -84,6 +100,7 @@ void TcpListener::on_event(Connection& c, base::FdEvents e) {
   connections_.splice(connections_.end(), connections_, c.place);
   if (e & base::kFdRead && c.may_read() && !read_some(c)) return close(c);
   pump(c);
+  responder_->count();
 }
 
 // Answers what is whole, writes, and goes on while writing made room for more.
@@ -91,14 +108,11 @@ void TcpListener::pump(Connection& c) {
   while (answer_frames(c) && c.listener) write_some(c);
   if (c.listener) write_some(c);
   if (c.listener) settle(c);
-  responder_->count();
 }
 
 bool TcpListener::read_some(Connection& c) {
-  size_t had = c.in.size();
-  c.in.resize(had + kReadBytes);
-  ssize_t n = ::recv(c.fd.get(), &c.in[had], kReadBytes, 0);
-  c.in.resize(had + size_t(std::max<ssize_t>(n, 0)));
+  const ssize_t n = ::recv(c.fd.get(), received_.data(), received_.size(), 0);
+  if (n > 0) c.in.insert(c.in.end(), received_.begin(), received_.begin() + n);
   if (n == 0) c.eof = true;
   return n >= 0 || errno == EAGAIN || errno == EINTR;
 }
@@ -134,7 +148,9 @@ void TcpListener::one(Connection& c, base::ByteView query) {
     conn->waiting--;
     append(*conn, reply);
     if (*inside) return;
-    conn->listener->pump(*conn);
+    TcpListener& l = *conn->listener;
+    l.pump(*conn);
+    l.responder_->count();
   });
   *inside = nullptr;
 }
@@ -153,7 +169,7 @@ void TcpListener::write_some(Connection& c) {
 
 void TcpListener::settle(Connection& c) {
   if (c.eof && !c.unsent() && !c.waiting) return close(c);
-  c.watch->set(base::FdEvents((c.may_read() ? base::kFdRead : 0) | (c.unsent() ? base::kFdWrite : 0)));
+  watch(c, base::FdEvents((c.may_read() ? base::kFdRead : 0) | (c.unsent() ? base::kFdWrite : 0)));
 }
 
 void TcpListener::sweep() {

@@ -1,6 +1,9 @@
 // DNS over TCP (RFC 7766): length-prefixed messages, any number in flight, answers as they become ready, one write per wake-up.
 // Bounds: connections in all, bytes waiting to be written, queries waiting for upstream, idle time. A full house closes a
 // connection of the client that has most of them, the one idle longest: who opens many loses its own.
+//
+// A connection is accepted once its first query is there (TCP_DEFER_ACCEPT), which is read at once: most carry just one, so each system
+// call and each wake-up saved around it counts.
 #pragma once
 #include <list>
 #include <unordered_map>
@@ -26,6 +29,8 @@ class TcpListener {
   struct Connection;
   using Connections = std::list<std::shared_ptr<Connection>>;  // least recently used first
   void on_acceptable();
+  void begin(base::UniqueFd, const base::IpPort& from);
+  void watch(Connection&, base::FdEvents);
   void on_event(Connection&, base::FdEvents);
   bool read_some(Connection&);
   void pump(Connection&);
@@ -45,7 +50,7 @@ class TcpListener {
   Limits limits_;
   Connections connections_;
   std::unordered_map<base::IpAddr, size_t> of_client_;  // how many of them
-  base::ByteVec reply_;
+  base::ByteVec received_, reply_;
   std::unique_ptr<base::FdWatch> watch_;
   std::unique_ptr<base::Timer> sweep_;
 };

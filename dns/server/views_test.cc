@@ -63,7 +63,7 @@ TEST(MessageText, TypesByNameAndNumber) {
 void ask(QueryWatch& w, const char* name, const char* client, base::Instant now, uint32_t batch = 1) {
   Name n = *Name::from_text(name);
   w.seen(n.key(), *base::IpAddr::parse(client), now);
-  w.weigh(batch);
+  w.passed(batch);
 }
 
 TEST(QueryWatch, WhoAsksMostComesFirst) {
@@ -89,6 +89,19 @@ TEST(QueryWatch, AFloodOfInventedNamesDoesNotHideTheOneThatComesOften) {
   TopView v = w.view(1, at(1s));
   EXPECT_EQ(v.names[0].what, "often.example.");
   EXPECT_GE(v.names[0].queries, 1000u);
+}
+
+TEST(QueryWatch, LooksOncePerMillisecondAndCountsAll) {
+  QueryWatch w(at(0s));
+  EXPECT_TRUE(w.is_due(at(1s)));
+  ask(w, "a.example", "10.0.0.1", at(1s), 3);
+  EXPECT_FALSE(w.is_due(at(1s) + 999us));
+  EXPECT_TRUE(w.is_due(at(1s) + 1ms));
+  w.passed(4);  // not looked at
+  TopView v = w.view(9, at(2s));
+  EXPECT_EQ(v.queries, 7u);
+  EXPECT_EQ(v.names.at(0).queries, 7u);
+  EXPECT_EQ(v.clients.at(0).queries, 7u);
 }
 
 TEST(QueryWatch, ForgetsWhatWasMoreThanAMinuteAgo) {

@@ -10,13 +10,18 @@ using base::load_be32;
 
 // Length octets are below 'A', so that the whole name can be lowered at once.
 static void lower_name(const uint8_t* from, size_t n, uint8_t* to) {
-  uint64_t v;
-  for (; n >= 8; from += 8, to += 8, n -= 8) {
-    std::memcpy(&v, from, 8);
+  auto eight = [&](size_t at) {
+    uint64_t v;
+    std::memcpy(&v, from + at, 8);
     v = lower8(v);
-    std::memcpy(to, &v, 8);
+    std::memcpy(to + at, &v, 8);
+  };
+  if (n < 8) {
+    for (; n; n--) *to++ = lower(*from++);
+    return;
   }
-  for (; n; n--) *to++ = lower(*from++);
+  for (size_t at = 0; at + 8 < n; at += 8) eight(at);
+  eight(n - 8);
 }
 
 // The question's name: plain labels only, a pointer has nothing to point at (RFC 1035 §4.1.4).

@@ -24,7 +24,11 @@ inline uint32_t name_hash(uint64_t seed, std::string_view s) {
     mix(v);
   }
   uint64_t v = 0;
-  if (n) std::memcpy(&v, p, n);
+  if (s.size() >= 8) {
+    std::memcpy(&v, p + n - 8, 8);  // the last eight, some of them once more: no loop over single octets
+  } else {
+    for (; n; n--) v = v << 8 | uint8_t(*p++);
+  }
   mix(v ^ seed << 1);
   uint32_t out = uint32_t(h ^ h >> 29);
   return out ? out : 1;

@@ -1,6 +1,7 @@
 """dns: the name server with 10,000 services beside knot, nsd, unbound and the most a socket gives (an echo), one worker each: the server
-on the last core, the client on the first, rounds interleaved. Where allowed both run under SCHED_FIFO in bursts, so that what else the
-machine does stays out of the figures."""
+on the last core, the client on the first, rounds interleaved and in turns from either end. Where allowed both run under SCHED_FIFO in
+bursts, so that what else the machine does stays out of the figures. Beside queries per second, which client and server make together,
+stands what one answer takes of the server's core."""
 import contextlib
 import json
 import os
@@ -52,6 +53,17 @@ def each_thread(pid, act):
 def real_time(pid, on):
     with contextlib.suppress(PermissionError):
         each_thread(pid, lambda t: os.sched_setscheduler(t, os.SCHED_FIFO if on else os.SCHED_OTHER, os.sched_param(5 if on else 0)))
+
+
+def on_core_ns(pid):
+    """What pid's threads have had of a core."""
+    total = 0
+    for p in tree(pid):
+        with contextlib.suppress(OSError):
+            for t in os.listdir(f"/proc/{p}/task"):
+                with open(f"/proc/{p}/task/{t}/schedstat") as f:
+                    total += int(f.read().split()[0])
+    return total
 
 
 def question(name, kind):
@@ -107,7 +119,10 @@ class Bench:
         pid = self.processes[name].pid
         real_time(pid, True)
         try:
-            return self.client(name, arguments, queries, self.seconds)
+            began = on_core_ns(pid)
+            r = self.client(name, arguments, queries, self.seconds)
+            r["core_us"] = (on_core_ns(pid) - began) / 1000 / (r["qps"] * (self.seconds + WARM) or 1)  # the time before counting is at the same pace
+            return r
         finally:
             real_time(pid, False)
             time.sleep(PAUSE)
@@ -137,9 +152,9 @@ def run(report, args):
         b = Bench(lab, args)
         b.start()
         lost = allocations = answers = 0
-        for _ in range(args.rounds):
+        for i in range(args.rounds):
             for test in TESTS:
-                for name in ["limit", "ours", *PEERS]:
+                for name in ["limit", "ours", *PEERS][::-1 if i % 2 else 1]:
                     counted = name == "ours" and test in ("udp_a_qps", "mix_qps", "srv_qps")
                     before = b.figures()["allocations"] if counted else None
                     r = b.measure(test, name)
@@ -151,6 +166,7 @@ def run(report, args):
                         report.add("latency_p99_us", name, r["p99_us"])
                     else:
                         report.add(test, name, r["qps"])
+                        report.add(test.replace("qps", "core_us"), name, r["core_us"])
                     lost += r["lost"] if name == "ours" and test == "tcp_pipelined_qps" else 0
         real_time(b.processes["ours"].pid, True)
         took = b.change_times()
@@ -159,6 +175,7 @@ def run(report, args):
     for test in TESTS:
         for peer in ["limit", *PEERS] if test != "latency" else []:
             report.figure(test, "q/s", peer, least=LEAST.get((test, peer)))
+            report.figure(test.replace("qps", "core_us"), "us", peer)
     report.line("tcp_pipelined_lost", lost, "queries", most=0)
     for metric in ("latency_p50_us", "latency_p99_us"):
         for peer in ["limit", *PEERS]:
