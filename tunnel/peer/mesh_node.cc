@@ -7,7 +7,7 @@
 namespace tunnel {
 namespace {
 using namespace std::chrono_literals;
-constexpr base::Duration kHousekeeping = 1s, kLookAtSilence = 50ms, kLookAtIdle = 5s;
+constexpr base::Duration kHousekeeping = 1s, kLookAtSilence = 50ms, kLookAtIdle = 30s;
 constexpr base::Duration kStrangerLife = 60s;  // a record made for a node nobody hinted at, without a session
 
 base::Gauge& sessions(base::Metrics& m, const char* path) {

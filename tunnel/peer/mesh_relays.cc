@@ -256,8 +256,11 @@ void MeshNode::publish_candidates() {
   node_.nat = nat;
   node_.candidates = std::move(all);
   node_.candidates_revision++;
-  for (auto& [name, r] : peers_) r->machine.on_own_candidates(loop_.now());
-  touch();
+  for (auto& [name, r] : peers_) {
+    if (!r->machine.has_session()) continue;
+    r->machine.on_own_candidates(loop_.now());
+    touch(*r);
+  }
 }
 
 }  // namespace tunnel

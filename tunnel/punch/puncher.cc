@@ -12,7 +12,7 @@ base::Duration life_of(PunchRung r, base::Duration rtt) { return kLives[size_t(r
 constexpr base::Duration kBlindLife = 3s;
 constexpr base::Duration kFollow = 200ms;  // the side that follows listens a little longer
 constexpr base::Duration kAskAgain = 2s, kStunRepeat = 150ms;
-constexpr int kStunTries = 4;
+constexpr int kStunTries = 8;  // 1.2 s: a relay or this node may be busy; a shorter attempt ends before
 constexpr size_t kBirthsFree = 2;                 // one for each TTL of the holes; more of them only where it pays
 constexpr uint8_t kShortTtl = 2, kLongerTtl = 3;  // behind one NAT; behind two
 constexpr int kPredictedPorts = 16;
