@@ -141,22 +141,22 @@ Result<Entry> find(Proto proto, const Tuple& orig) {
   return *found;
 }
 
-static Result<void> each_dnat(Family f, Proto proto, bool answered, const std::function<void(const Entry&)>& fn) {
+static Result<void> each_of(Family f, Proto proto, bool dnat, bool answered, const std::function<void(const Entry&)>& fn) {
   EM_TRY_ASSIGN(auto sock, detail::NfSocket::open());
   auto only = [&](nlmsghdr* h) {  // kernels before 5.18 send all
-    mnl_attr_put_u32(h, CTA_STATUS, htonl(IPS_DST_NAT | (answered ? uint32_t(IPS_SEEN_REPLY) : 0)));
+    mnl_attr_put_u32(h, CTA_STATUS, htonl((dnat ? uint32_t(IPS_DST_NAT) : 0) | (answered ? uint32_t(IPS_SEEN_REPLY) : 0)));
     mnl_attr_put_u32(h, CTA_STATUS_MASK, htonl(IPS_DST_NAT | IPS_SEEN_REPLY));
   };
   return sock.dump(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, family_number(f), only, [&](const nlmsghdr* h) {
     auto e = parse(h);
-    if (e && e->proto == proto && e->is_dnat() && e->is_answered() == answered) fn(*e);
+    if (e && e->proto == proto && e->is_dnat() == dnat && e->is_answered() == answered) fn(*e);
   });
 }
 
-Result<void> each_unanswered_dnat(Family f, const std::function<void(const Entry&)>& fn) { return each_dnat(f, Proto::tcp, false, fn); }
+Result<void> each_unanswered_dnat(Family f, const std::function<void(const Entry&)>& fn) { return each_of(f, Proto::tcp, true, false, fn); }
 
 Result<void> each_udp_dnat(Family f, bool answered, const std::function<void(const Entry&)>& fn) {
-  return each_dnat(f, Proto::udp, answered, fn);
+  return each_of(f, Proto::udp, true, answered, fn);
 }
 
 Result<void> erase(const Entry& e) {
@@ -164,13 +164,23 @@ Result<void> erase(const Entry& e) {
   return erase_on(sock, e);
 }
 
+static Result<size_t> erase_all(const std::vector<Entry>& list) {
+  if (list.empty()) return size_t(0);
+  EM_TRY_ASSIGN(auto sock, detail::NfSocket::open());
+  for (const Entry& e : list) EM_TRY(erase_on(sock, e));
+  return list.size();
+}
+
 Result<size_t> erase_if(Family f, std::optional<Proto> proto, const std::function<bool(const Entry&)>& match) {
   std::vector<Entry> found;
   EM_TRY(each(f, proto, [&](const Entry& e) { if (match(e)) found.push_back(e); }));
-  if (found.empty()) return size_t(0);
-  EM_TRY_ASSIGN(auto sock, detail::NfSocket::open());
-  for (const Entry& e : found) EM_TRY(erase_on(sock, e));
-  return found.size();
+  return erase_all(found);
+}
+
+Result<size_t> erase_unserved(Family f, const std::function<bool(const Entry&)>& match) {
+  std::vector<Entry> found;
+  EM_TRY(each_of(f, Proto::tcp, false, false, [&](const Entry& e) { if (match(e)) found.push_back(e); }));
+  return erase_all(found);
 }
 
 Result<size_t> erase_udp_to(const IpPort& to) {

@@ -39,6 +39,8 @@ Result<void> erase(const Entry&);
 
 // Deletes what `match` picks; the number of entries deleted.
 Result<size_t> erase_if(Family, std::optional<Proto>, const std::function<bool(const Entry&)>& match);
+// The same among TCP flows whose destination was not rewritten and that nobody has answered. Walks the whole table inside the kernel.
+Result<size_t> erase_unserved(Family, const std::function<bool(const Entry&)>& match);
 
 // The usual picks.
 Result<size_t> erase_udp_to(const IpPort& original_destination);

@@ -50,6 +50,7 @@ class Frontends {
   void clear();                                    // the kernel has none of it any more
 
   std::optional<Programmed> find(const FrontendKey&) const;
+  bool has(const FrontendKey& k) const { return now_.contains(k); }
   size_t size() const { return now_.size(); }
   size_t shared_round_robin() const;               // frontends whose counter serves another one too
   std::vector<base::IpAddr> vips() const;

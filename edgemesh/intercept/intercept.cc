@@ -130,6 +130,7 @@ class KernelIntercept final : public Intercept {
     std::vector<base::IpPort> endpoints, before;
   };
   using ServedMap = std::map<std::pair<IpAddr, uint16_t>, Served>;
+  using Fresh = std::set<base::IpPort>;  // TCP services that had no frontend before
   void begin(Batch&) const;
   Result<void> stand(Batch&);
   void add_links(Batch&) const;
@@ -137,6 +138,8 @@ class KernelIntercept final : public Intercept {
   bool is_granted(const Element&) const;
   ServedMap udp_changes(const std::vector<FrontendChange>&) const;
   void clear_stale_udp(const ServedMap&);
+  Fresh fresh_tcp(const std::vector<FrontendChange>&) const;
+  static void clear_unserved_tcp(const Fresh&);
   void tell_metrics();
 
   InterceptConfig config_;
@@ -217,6 +220,7 @@ Result<void> KernelIntercept::apply(const std::vector<FrontendChange>& changes) 
     return r;
   }
   auto udp = udp_changes(changes);
+  auto fresh = fresh_tcp(changes);
   left_out_.add(plan.left_out);
   auto vips = frontends_.commit(std::move(plan));
   tell_metrics();
@@ -224,6 +228,7 @@ Result<void> KernelIntercept::apply(const std::vector<FrontendChange>& changes) 
   EM_TRY(routes_.add_vips(vips.added));
   if (first) EM_TRY(routes_.remove_stale(detail::MeshRoutes::Stale::all_but_peers));
   clear_stale_udp(udp);
+  clear_unserved_tcp(fresh);
   return {};
 }
 
@@ -242,6 +247,7 @@ Result<void> KernelIntercept::apply_first(const std::function<std::vector<Fronte
   detail::BatchSender sender;
   std::vector<IpAddr> vips;
   ServedMap udp;
+  Fresh fresh;
   Result<void> done;
   for (auto piece = next(); done && !piece.empty(); piece = next()) {
     Batch b(kTable);
@@ -252,6 +258,7 @@ Result<void> KernelIntercept::apply_first(const std::function<std::vector<Fronte
     }
     sender.send(std::move(b));
     udp.merge(udp_changes(piece));
+    fresh.merge(fresh_tcp(piece));
     left_out_.add(plan->left_out);
     auto added = frontends_.commit(std::move(*plan)).added;
     vips.insert(vips.end(), added.begin(), added.end());
@@ -266,6 +273,7 @@ Result<void> KernelIntercept::apply_first(const std::function<std::vector<Fronte
   }
   tell_metrics();
   clear_stale_udp(udp);
+  clear_unserved_tcp(fresh);
   return {};
 }
 
@@ -302,6 +310,23 @@ void KernelIntercept::clear_stale_udp(const ServedMap& changed) {
     auto n = base::conntrack::erase_if(f, base::Proto::udp, stale);
     if (n) flows_cleared_.add(*n);
     else EM_LOG(warn, "intercept", "stale UDP flows may stay with an endpoint that is gone: {}", n.error().what);
+  }
+}
+
+KernelIntercept::Fresh KernelIntercept::fresh_tcp(const std::vector<FrontendChange>& changes) const {
+  Fresh out;
+  for (auto& c : changes)
+    if (c.key.proto == base::Proto::tcp && c.frontend && !c.key.node_port && !frontends_.has(c.key)) out.insert({c.key.ip, c.key.port});
+  return out;
+}
+
+// A client that called before its service had a frontend asks again after a second, and later from the same port: the kernel decided
+// about that flow with its first packet, and would send each of these where nobody is. TCP has no other way to be led anew.
+void KernelIntercept::clear_unserved_tcp(const Fresh& fresh) {
+  for (Family f : {Family::v4, Family::v6}) {
+    if (std::ranges::none_of(fresh, [&](auto& at) { return at.ip.family() == f; })) continue;
+    auto n = base::conntrack::erase_unserved(f, [&](const base::conntrack::Entry& e) { return fresh.contains(e.orig.dst); });
+    if (!n) EM_LOG(warn, "intercept", "connections that were begun before their service was known may wait in vain: {}", n.error().what);
   }
 }
 

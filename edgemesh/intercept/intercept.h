@@ -95,7 +95,8 @@ class Intercept {
   static base::Result<std::unique_ptr<Intercept>> install(InterceptConfig, base::Metrics&);
   virtual ~Intercept() = default;      // keeps the kernel state (restart); remove() takes it away
 
-  // All or nothing. Stale UDP conntrack entries of changed frontends are cleared afterwards.
+  // All or nothing. Afterwards stale UDP conntrack entries of changed frontends are cleared, and TCP connections to new ones that
+  // were begun before and had no answer.
   virtual base::Result<void> apply(const std::vector<FrontendChange>&) = 0;
   // The first frontends, in pieces that next() gives until it gives none. Each piece is a transaction of its own, served while the
   // next is made. On error none of them counts, and the next apply() replaces what the kernel had taken. Where a predecessor's table

@@ -267,5 +267,15 @@ TEST_F(World, FirstPiecesThatAreRefusedDoNotCountAndAreReplaced) {
   EXPECT_EQ(node.out("ip route show proto 0x60").find("10.97.0.1 "), std::string::npos);
 }
 
+TEST_F(World, ACallThatWasTooEarlyIsServedWhenItAsksAgain) {
+  const CallOptions same{.from = "10.50.0.2", .from_port = 40404};  // as a SYN that is sent again comes from the same port
+  EXPECT_NE(who(call(client, "10.97.0.1:80", same)), "p2");
+  EXPECT_NE(who(call(client, "10.97.0.2:80", same)), "p2");
+  apply_first({{{key("10.97.0.1:80"), balance({2})}}});
+  EXPECT_EQ(who(call(client, "10.97.0.1:80", same)), "p2");
+  apply({{key("10.97.0.2:80"), balance({2})}});
+  EXPECT_EQ(who(call(client, "10.97.0.2:80", same)), "p2");
+}
+
 }  // namespace
 }  // namespace edgemesh
