@@ -300,6 +300,7 @@ template <class A> void io(A& a, typename A::template Ref<Service> s) {
   io(a, s.labels);
   io(a, s.rule);
   io_list(a, s.ports);
+  io_list(a, s.sctp_ports);
 }
 
 }  // namespace base::kube::codec

@@ -67,13 +67,10 @@ class Join {
   void join_ports() {
     if (out_.service.kind == Service::Kind::external_name) return;
     for (const auto& p : spec_.ports) {
-      if (!p.proto) {
-        problem("has an SCTP port, which is not carried");
-        continue;
-      }
-      ServicePort port{p.name, *p.proto, p.port, p.node_port, p.app_protocol, {}};
+      if (!p.proto) problem("has an SCTP port, which is not carried");
+      ServicePort port{p.name, p.proto.value_or(Proto::tcp), p.port, p.node_port, p.app_protocol, {}};
       collect(&p, port.endpoints);
-      out_.service.ports.push_back(std::move(port));
+      (p.proto ? out_.service.ports : out_.service.sctp_ports).push_back(std::move(port));
     }
     if (spec_.ports.empty() && out_.service.kind == Service::Kind::headless) {
       ServicePort port;

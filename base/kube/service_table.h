@@ -68,6 +68,7 @@ struct Service {
   StringMap labels;
   LbRule rule;
   std::vector<ServicePort> ports;        // a headless service without ports has one numbered 0 that carries its endpoints
+  std::vector<ServicePort> sctp_ports;   // for DNS alone: SCTP is not carried. Their `proto` means nothing
   bool operator==(const Service&) const = default;
 };
 using ServicePtr = std::shared_ptr<const Service>;

@@ -72,6 +72,26 @@ std::string rule(const char* name, const char* lb, const char* host = "other") {
   return fmt::format("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {}, namespace: shop}}\nspec: {{host: {}, trafficPolicy: {{loadBalancer: {}}}}}\n---\n", name, host, lb);
 }
 
+TEST_F(TableBuilderTest, SctpPortsAreForDnsAlone) {
+  apply(R"(apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: None, ports: [{name: m3ua, port: 2905, protocol: SCTP}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: m3ua, port: 2906, protocol: SCTP}]
+endpoints: [{addresses: [172.17.0.3], hostname: p-0}]
+)");
+  EXPECT_TRUE(web().ports.empty());
+  ASSERT_EQ(web().sctp_ports.size(), 1u);
+  EXPECT_EQ(web().sctp_ports[0].name, "m3ua");
+  ASSERT_EQ(web().sctp_ports[0].endpoints.size(), 1u);
+  EXPECT_EQ(web().sctp_ports[0].endpoints[0].port, 2906);
+}
+
 TEST_F(TableBuilderTest, JoinsSeveralSlicesInOnePublication) {
   apply(kSlice2 + kWeb + kSlice1 + kEndpoints);
   EXPECT_EQ(published, 1);

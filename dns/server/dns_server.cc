@@ -11,15 +11,26 @@ namespace dns {
 
 using base::IpPort;
 
-static UpstreamConfig upstream_config(const DnsConfig& c, const std::vector<IpPort>& of_cluster) {
+static Name cluster_zone(const DnsConfig& c) {
+  Name n = Name::from_text(c.zone.cluster_domain).value_or(Name());
+  n.make_lower();
+  return n;
+}
+
+// The cluster's own DNS is asked for other names beside the rest, and early alone for the cluster's (Responder::set_asked_early).
+static UpstreamConfig upstream_config(const DnsConfig& c, const std::vector<IpPort>& of_cluster, bool early) {
   UpstreamConfig u = c.upstream;
   for (auto& a : c.addresses) {
     u.own.push_back({a, c.port});
     if (a.is_any()) u.own.push_back({*base::IpAddr::parse(a.is_v4() ? "127.0.0.1" : "::1"), c.port});
   }
+  std::vector<ServerAddress> of_zone;
   if (c.cluster_upstreams)
     for (auto& at : of_cluster)
-      if (std::ranges::find(u.own, at) == u.own.end()) u.servers.emplace_back(at);
+      if (std::ranges::find(u.own, at) == u.own.end()) of_zone.emplace_back(at);
+  u.servers.insert(u.servers.end(), of_zone.begin(), of_zone.end());
+  if (auto zone = cluster_zone(c); early && !of_zone.empty() && std::ranges::none_of(u.zones, [&](auto& z) { return z.zone == zone; }))
+    u.zones.push_back({zone, of_zone});
   return u;
 }
 
@@ -46,7 +57,7 @@ base::Result<std::unique_ptr<DnsServer>> DnsServer::start(base::Loop& loop, base
   EM_TRY(check(c));
   std::unique_ptr<DnsServer> s(new DnsServer(loop, store, rng, m, std::move(c), std::move(h)));
   EM_TRY_ASSIGN(auto sockets, s->open(s->config_));
-  s->upstream_ = std::make_unique<Upstream>(loop, rng, m, upstream_config(s->config_, {}));
+  s->upstream_ = std::make_unique<Upstream>(loop, rng, m, upstream_config(s->config_, {}, true));
   s->keep_cache();
   s->build_zone();
   s->listen(std::move(sockets));
@@ -134,7 +145,7 @@ base::Result<void> DnsServer::reload(DnsConfig c) {
     return tl::unexpected(sockets.error());
   }
   config_ = std::move(c);
-  upstream_->reload(upstream_config(config_, cluster_upstreams_));
+  upstream_->reload(upstream_config(config_, cluster_upstreams_, is_early()));
   retire();
   build_zone();
   const size_t before = listening_.size();
@@ -177,6 +188,7 @@ void DnsServer::listen(Sockets s) {
   if (config_.search_paths) hooks.search_namespace = hooks_.search_namespace;
   responder_ = std::make_unique<Responder>(loop_, metrics_, *index_, *upstream_, std::move(hooks), config_.udp_payload_max);
   responder_->set_routed(routed_.get());
+  ask_early();
   for (size_t i = 0; i < s.udp.size(); i++) {
     if (const size_t k = s.kept[i]; k != kNone) {
       listening_.push_back(listening[k]);
@@ -220,9 +232,13 @@ void DnsServer::build_zone() {
 
 void DnsServer::set_table(base::kube::ServiceTablePtr table, const base::kube::ServiceDiff& diff) {
   bool first = !table_;
+  const bool early = is_early();
   table_ = std::move(table);
   index_->apply(first ? builder_->whole(table_) : builder_->apply(table_, diff));
   show_sizes();
+  if (early == is_early() || cluster_upstreams_.empty()) return;
+  upstream_->reload(upstream_config(config_, cluster_upstreams_, is_early()));
+  ask_early();
 }
 
 void DnsServer::endpoints_moved(const std::vector<base::kube::ObjectName>& ids) {
@@ -264,7 +280,15 @@ void DnsServer::set_routed_names(const std::vector<base::kube::HostName>& names)
 void DnsServer::set_cluster_upstreams(std::vector<IpPort> at) {
   if (at == cluster_upstreams_) return;
   cluster_upstreams_ = std::move(at);
-  if (config_.cluster_upstreams) upstream_->reload(upstream_config(config_, cluster_upstreams_));
+  if (config_.cluster_upstreams) upstream_->reload(upstream_config(config_, cluster_upstreams_, is_early()));
+  ask_early();
+}
+
+bool DnsServer::is_early() const { return !table_ || !table_->synced(); }
+
+void DnsServer::ask_early() {
+  const bool known = is_early() && config_.cluster_upstreams && !cluster_upstreams_.empty();
+  responder_->set_asked_early(known ? std::string(cluster_zone(config_).key()) : std::string());
 }
 
 void DnsServer::show_sizes() { names_.set(int64_t(index_->names())); }

@@ -63,7 +63,8 @@ class DnsServer {
   void endpoints_moved(const std::vector<base::kube::ObjectName>&);
   // Names beyond the cluster's domain, and what they lead to: the cluster's own go first. "*.x" for what is under x.
   void set_routed_names(const std::vector<base::kube::HostName>&);
-  // The cluster's own DNS service, as it moves: asked for other names beside the configured servers. Our own addresses are left out.
+  // The cluster's own DNS service, as it moves: asked for other names beside the configured servers, and before the first whole list
+  // for what is not known of the cluster. Our own addresses are left out.
   void set_cluster_upstreams(std::vector<base::IpPort>);
   // All or nothing: after an error the old configuration goes on.
   base::Result<void> reload(DnsConfig);
@@ -105,6 +106,8 @@ class DnsServer {
   void listen(Sockets);
   void keep_for_successor(size_t before);
   void show_sizes();
+  void ask_early();
+  bool is_early() const;  // objects are still missing
 
   base::Loop& loop_;
   base::SocketStore& store_;

@@ -176,16 +176,57 @@ Responder::Answered Responder::local(const ZoneIndex::Ahead& ahead, Transport t,
   h.ahead = ahead;
   if (hooks_.local)
     if (auto a = configured(h, t, from, out)) return *a;
-  zone_.respond(*query_, h, out, r);
+  in_zone(h, from, out);
   asked_zone_ = r.kind == ZoneIndex::Result::Kind::not_ours ? Zone::outside : Zone::cluster;
   if (routed_ && asked_zone_ == Zone::outside) {
     routed_->respond(*query_, h, false, out, found_);
     if (found_.kind == LocalNames::Found::Kind::answered) return asked_zone_ = Zone::cluster, replied(found_.size, found_.rcode);
   }
-  by_search_ = r.rcode == Rcode::nxdomain && hooks_.search_namespace && search(h, from, out);
   if (r.service && hooks_.on_service_query) tell(r.service);
+  if (is_asked_early()) return forwarded(t, from, out);
   if (r.kind == ZoneIndex::Result::Kind::answered) return replied(r.size, r.rcode);
   return r.alias ? wait(t, from, out) : forwarded(t, from, out);
+}
+
+// What the zone says, with the search path of a pod that opted in. An alias may lead to a name of a route also where nobody is upstream.
+void Responder::in_zone(ZoneIndex::How h, const Asker& from, base::MutByteView out) {
+  const bool upstream = h.can_forward;
+  h.can_forward |= routed_ != nullptr;
+  for (bool again = true; again;) {
+    zone_.respond(*query_, h, out, zone_result_);
+    by_search_ = zone_result_.rcode == Rcode::nxdomain && hooks_.search_namespace && search(h, from, out);
+    again = h.can_forward && !upstream && zone_result_.alias && !leads_to_routed();
+    h.can_forward = upstream;
+  }
+}
+
+// SERVFAIL of the zone itself: it has no whole list yet.
+bool Responder::is_asked_early() const {
+  const ZoneIndex::Result& r = zone_result_;
+  return !asked_early_.empty() && r.kind == ZoneIndex::Result::Kind::answered && r.rcode == Rcode::servfail &&
+         query_->key().ends_with(asked_early_);
+}
+
+// What routes and gateways say about a name that another one led to.
+bool Responder::routed(const Name& name, uint16_t qtype, StoredAnswer& a) const {
+  if (!routed_) return false;
+  std::array<uint8_t, kHeaderSize + kNameMax + 4 + kOptSize> octets;
+  Query q;
+  if (parse_query({octets.data(), write_query(name, qtype, 0, 1232, false, false, octets)}, q) != Parsed::ok) return false;
+  q.has_opt = false;
+  LocalNames::Found f;
+  a.message.resize(kMessageMax);
+  routed_->respond(q, {0, kMessageMax, turn_, 1232, true, {}}, false, a.message, f);
+  if (f.kind != LocalNames::Found::Kind::answered) return false;
+  a.message.resize(f.size);
+  return scan_answer(a.message, a.scan);
+}
+
+bool Responder::leads_to_routed() const {
+  StoredAnswer a;
+  const Name& end = *zone_result_.alias;
+  if (!by_search_) return routed(end, query_->type, a);
+  return std::ranges::any_of(search_path(end), [&](const Name& n) { return routed(n, query_->type, a); });
 }
 
 // Names the configuration speaks of. None: it does not speak of this one.
@@ -312,16 +353,22 @@ void Responder::ask(std::shared_ptr<Held> held, Later later) {
   const auto& alias = held->chain ? held->chain->alias : held->alias;
   Question q = Question::of(held->chain ? held->chain->query() : held->query);
   if (alias) q.name = *alias;
+  if (StoredAnswer a; alias && routed(q.name, q.type, a)) return finish(*held, {&a, Ede::none}, later);
+  if (!upstream_.available() && !held->further.empty()) return ask_further(std::move(held), std::move(later));
   upstream_.resolve(q, [alive = std::weak_ptr(alive_), held, later = std::move(later)](const Upstream::Outcome& o) {
     auto self = alive.lock();
     if (!self) return;
     Responder& r = **self;
     if (held->further.empty() || !o.answer || o.answer->scan.rcode != Rcode::nxdomain) return r.finish(*held, o, later);
     if (r.loop_.now() - held->asked >= kSearchMax) return r.finish(*held, {nullptr, Ede::no_reachable_authority}, later);
-    held->alias = held->further.front();
-    held->further.erase(held->further.begin());
-    r.ask(held, later);
+    r.ask_further(held, later);
   });
+}
+
+void Responder::ask_further(std::shared_ptr<Held> held, Later later) {
+  held->alias = held->further.front();
+  held->further.erase(held->further.begin());
+  ask(std::move(held), std::move(later));
 }
 
 void Responder::finish(const Held& h, const Upstream::Outcome& o, const Later& later) {

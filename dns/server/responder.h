@@ -72,6 +72,8 @@ class Responder {
   void count();  // what was answered since the last call: the listeners call it once per batch, when that has left
   // Names that objects give to what the mesh carries, asked after the cluster's own. Null: none.
   void set_routed(const LocalNames* n) { routed_ = n; }
+  // The domain (lowered wire form) whose own servers upstream are asked for what is not known of it before the first whole list. "": none.
+  void set_asked_early(std::string domain) { asked_early_ = std::move(domain); }
   // Another one has taken its place: it only answers what it had asked upstream.
   void retire();
   bool is_waiting() const { return !waiting_.empty(); }
@@ -85,9 +87,14 @@ class Responder {
   Answered local(const ZoneIndex::Ahead&, Transport, const Asker&, base::MutByteView out);
   std::optional<Answered> configured(const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
   Answered follow(const LocalNames::Found&, const ZoneIndex::How&, Transport, const Asker&, base::MutByteView out);
+  void in_zone(ZoneIndex::How, const Asker&, base::MutByteView out);
   bool search(const ZoneIndex::How&, const Asker&, base::MutByteView out);
+  bool is_asked_early() const;
+  bool routed(const Name&, uint16_t type, StoredAnswer&) const;
+  bool leads_to_routed() const;
   std::vector<Name> search_path(const Name& bare) const;
   void ask(std::shared_ptr<Held>, Later);
+  void ask_further(std::shared_ptr<Held>, Later);
   Answered forwarded(Transport, const Asker&, base::MutByteView out);
   Answered wait(Transport, const Asker&, base::MutByteView out);
   void done_waiting(const base::IpAddr&);
@@ -105,6 +112,7 @@ class Responder {
   base::Loop& loop_;
   ZoneIndex& zone_;
   const LocalNames* routed_ = nullptr;
+  std::string asked_early_;
   Upstream& upstream_;
   Hooks hooks_;
   size_t udp_payload_max_;

@@ -102,13 +102,20 @@ class Renderer {
     return hosts;
   }
 
+  template <class F>
+  void each_port(F f) const {
+    for (auto& p : s_.ports) f(p, base::to_string(p.proto));
+    for (auto& p : s_.sctp_ports) f(p, "sctp");
+  }
+
   void collect_hosts() {
     std::set<std::pair<std::string, IpAddr>> seen;
-    for (auto& port : s_.ports)
+    each_port([&](const ServicePort& port, const char*) {
       for (auto& e : port.endpoints)
         if (visible(e))
           for (auto& h : hosts_of(e))
             if (seen.insert({std::string(h.name.key()), h.ip}).second) hosts_.push_back(h);
+    });
     any_ready_ = !hosts_.empty();
     if (c_.no_endpoints) hosts_.clear();
   }
@@ -146,11 +153,12 @@ class Renderer {
   }
 
   // _port._proto names, each with its targets; the _proto names in between exist without records
-  void publish_ports(const std::map<std::pair<std::string, base::Proto>, std::vector<Target>>& ports, const std::vector<Host>& glue) {
-    std::set<base::Proto> protos;
+  using Ports = std::map<std::pair<std::string, std::string>, std::vector<Target>>;  // by name and protocol
+  void publish_ports(const Ports& ports, const std::vector<Host>& glue) {
+    std::set<std::string> protos;
     for (auto& [key, targets] : ports) {
       Name proto = base_;
-      if (!proto.prepend(std::string("_") + base::to_string(key.second))) continue;
+      if (!proto.prepend("_" + key.second)) continue;
       if (protos.insert(key.second).second) out_->name(proto);
       Name full = proto_port(proto, key.first);
       out_->name(full);
@@ -177,17 +185,17 @@ class Renderer {
   void cluster_service() {
     std::vector<Host> glue;
     std::vector<Target> all;
-    std::map<std::pair<std::string, base::Proto>, std::vector<Target>> ports;
+    Ports ports;
     uint32_t at = out_->name(base_);
     for (auto& ip : s_.cluster_ips) {
       glue.push_back({base_, ip});
       out_->reverse(ip, at, true);
     }
-    for (auto& p : s_.ports) {
-      if (!p.port) continue;
+    each_port([&](const ServicePort& p, const char* proto) {
+      if (!p.port) return;
       all.push_back({base_, p.port});
-      if (!p.name.empty()) ports[{p.name, p.proto}].push_back({base_, p.port});
-    }
+      if (!p.name.empty()) ports[{p.name, proto}].push_back({base_, p.port});
+    });
     add_addresses(base_, s_.cluster_ips);
     add_srv(base_, all, glue);
     publish_ports(ports, glue);
@@ -195,18 +203,18 @@ class Renderer {
 
   void headless_service() {
     std::vector<Target> all;
-    std::map<std::pair<std::string, base::Proto>, std::vector<Target>> ports;
-    for (auto& p : s_.ports) {
-      if (!p.port) continue;
+    Ports ports;
+    each_port([&](const ServicePort& p, const char* proto) {
+      if (!p.port) return;
       for (auto& e : p.endpoints) {
         if (!visible(e)) continue;
         for (auto& h : hosts_of(e)) {
           Target t{h.name, e.port ? e.port : p.port};
           all.push_back(t);
-          if (!p.name.empty()) ports[{p.name, p.proto}].push_back(t);
+          if (!p.name.empty()) ports[{p.name, proto}].push_back(t);
         }
       }
-    }
+    });
     std::vector<IpAddr> ips;
     std::set<IpAddr> seen;
     for (auto& h : hosts_)

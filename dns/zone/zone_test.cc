@@ -109,6 +109,23 @@ Zone shop() {
 
 #define D ".svc.cluster.local"
 
+TEST(Zone, SctpPortsAreTold) {
+  Zone z;
+  auto call = cluster_service("shop", "call", {"10.96.1.7"}, {});
+  call.sctp_ports = {{.name = "diameter", .port = 3868}};
+  z.table->put(call);
+  auto peers = cluster_service("shop", "peers", {}, {});
+  peers.sctp_ports = {{.name = "m3ua", .port = 2905}};
+  peers.sctp_ports[0].endpoints = {endpoint("172.20.1.1", 2906, "p-0")};
+  z.table->put(peers);
+  z.build();
+  EXPECT_EQ(z.ask("call.shop.svc.cluster.local", type::A), "0 10.96.1.7");
+  EXPECT_EQ(z.ask("_diameter._sctp.call.shop.svc.cluster.local", type::SRV), "0 100:3868 call.shop.svc.cluster.local. +1");
+  EXPECT_EQ(z.ask("peers.shop.svc.cluster.local", type::A), "0 172.20.1.1");
+  EXPECT_EQ(z.ask("_m3ua._sctp.peers.shop.svc.cluster.local", type::SRV), "0 100:2906 p-0.peers.shop.svc.cluster.local. +1");
+  EXPECT_TRUE(z.ask("_m3ua._tcp.peers.shop.svc.cluster.local", type::SRV).starts_with("3"));
+}
+
 TEST(Zone, ClusterIpServices) {
   Zone z = shop();
   z.build();

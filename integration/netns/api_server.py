@@ -26,7 +26,15 @@ import urllib.parse
 PATHS = {"/api/v1/namespaces": "Namespace", "/api/v1/nodes": "Node", "/api/v1/services": "Service", "/api/v1/endpoints": "Endpoints",
          "/api/v1/pods": "Pod",
          "/apis/discovery.k8s.io/v1/endpointslices": "EndpointSlice", "/apis/networking.istio.io/v1beta1/destinationrules": "DestinationRule",
-         "/apis/mesh.edgemeshd.io/v1alpha1/meshnodes": "MeshNode"}
+         "/apis/mesh.edgemeshd.io/v1alpha1/meshnodes": "MeshNode",
+         "/apis/networking.istio.io/v1/gateways": "Gateway of Istio", "/apis/networking.istio.io/v1/virtualservices": "VirtualService",
+         "/apis/networking.istio.io/v1/serviceentries": "ServiceEntry", "/apis/gateway.networking.k8s.io/v1/gateways": "Gateway",
+         "/apis/gateway.networking.k8s.io/v1/httproutes": "HTTPRoute"}
+ROUTES = {"Gateway of Istio", "VirtualService", "ServiceEntry", "Gateway", "HTTPRoute"}
+
+
+def kind_of(o):
+    return "Gateway of Istio" if o["kind"] == "Gateway" and o["apiVersion"].startswith("networking.istio.io/") else o["kind"]
 
 
 class Store:
@@ -44,24 +52,24 @@ class Store:
 
     def put(self, o):
         with self.changed:
-            kept = self.objects[o["kind"]]
+            kept = self.objects[kind_of(o)]
             kind = "MODIFIED" if self.key(o) in kept else "ADDED"
             self.version += 1
             o["metadata"]["resourceVersion"] = str(self.version)
             text = json.dumps(o, separators=(",", ":"))
             kept[self.key(o)] = text
-            self.log.append((self.version, o["kind"], kind, text))
+            self.log.append((self.version, kind_of(o), kind, text))
             self.changed.notify_all()
 
     def drop(self, o):
         with self.changed:
-            text = self.objects[o["kind"]].pop(self.key(o), None)
+            text = self.objects[kind_of(o)].pop(self.key(o), None)
             if text is None:
                 return
             self.version += 1
             gone = json.loads(text)
             gone["metadata"]["resourceVersion"] = str(self.version)
-            self.log.append((self.version, o["kind"], "DELETED", json.dumps(gone)))
+            self.log.append((self.version, kind_of(o), "DELETED", json.dumps(gone)))
             self.changed.notify_all()
 
     def compact(self):
@@ -86,7 +94,7 @@ class Faults:
       garbage                 a line that is no event, on every watch that begins
       expired                 every watch is too old (410, as an event)
       no_slices               404 for discovery.k8s.io             slices_500        500 for discovery.k8s.io
-      no_pods                 403 for pods"""
+      no_pods                 403 for pods                 no_routes         403 for routes, gateways and service entries"""
 
     def __init__(self):
         self.name, self.args, self.cut, self.mark = None, {}, 0, 0
@@ -130,6 +138,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.status(404 if faults.is_("no_slices") else 500, "NotFound", 'no kind "EndpointSliceList" is registered')
         if kind == "Pod" and faults.is_("no_pods"):
             return self.status(403, "Forbidden", 'pods is forbidden: cannot list resource "pods"')
+        if kind in ROUTES and faults.is_("no_routes"):
+            return self.status(403, "Forbidden", f'cannot list resource "{url.path.rsplit("/", 1)[1]}"')
         if kind is None:
             return self.plain(404, "404 page not found\n")
         try:
@@ -174,7 +184,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         meta = {} if self.server.meta else {"resourceVersion": str(version)}
         if more:
             meta["continue"] = base64.b64encode(json.dumps([version, start + limit]).encode()).decode()
-        head = f'{{"kind":"{kind}List","apiVersion":"v1","metadata":{json.dumps(meta)},"items":['
+        head = f'{{"kind":"{kind.split()[0]}List","apiVersion":"v1","metadata":{json.dumps(meta)},"items":['
         if faults.is_("huge") and kind == "Service":
             return self.huge(head, faults.args["mib"], faults.args.get("shape", "name"))
         body = (head + ",".join(text for _, text in page) + "]}").encode()
@@ -247,7 +257,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             at = version
             if mark != faults.mark:
                 mark = faults.mark
-                self.event("BOOKMARK", json.dumps({"kind": kind, "metadata": {"resourceVersion": str(at)}}))
+                self.event("BOOKMARK", json.dumps({"kind": kind.split()[0], "metadata": {"resourceVersion": str(at)}}))
             if cut != faults.cut:
                 self.chunk(b'{"type":"DELETED","object":{"metadata":{"na')
                 self.close_connection = True

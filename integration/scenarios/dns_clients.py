@@ -305,6 +305,49 @@ def dns_routed(lab, found):
     wait_for("it leads back to this server, which is never asked", lambda: servers() == [] and ask("shop.default.svc.cluster.local") == {VIP}, 15)
 
 
+@scenario("dns-routed-api", "wrong answers", "=0")
+def dns_routed_api(lab, found):
+    """Routes, gateways and service entries from an API server: their names lead pods, external names and search paths to what carries them, follow
+    them, and outlast the cloud; without permission for them the rest goes on."""
+    node, client, (other, *_) = site(lab, 2, labels={})
+    node.stop()
+    api = ApiServer(lab, "gw", f"{UPSTREAM}:6443")
+    node.extra = {"source": {"kubeconfig": kubeconfig(node, f"http://{UPSTREAM}:6443")},
+                  "dns": {"upstreams": [UPSTREAM], "routedDomains": ["site.example"], "autopath": "all"}}
+    alias = {"apiVersion": "v1", "kind": "Service", "metadata": manifests.meta("alias", "default"),
+             "spec": {"type": "ExternalName", "externalName": "web.site.example"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": manifests.meta("a0", "default"), "spec": {"nodeName": node.name},
+           "status": {"phase": "Running", "podIP": client.ip}}
+    api.apply(*cluster(node), *shop([other]), pod, alias, ingress(INGRESS), *routes())
+    api.tell(fault="no_routes")
+    node.start()
+
+    def ask(name):
+        return lines(client, "dig", "+short", "+tries=1", "+time=3", name)
+
+    wait_for("services are known without the routes", lambda: ask("shop.default.svc.cluster.local") == {VIP}, 15)
+    wait_for("the status says why routes are missing", lambda: any("httproutes" in p for p in node.ctl("status")["problems"]), 15)
+    found.same(ask("web.site.example"), set(), "a name whose route may not be read")
+    api.tell(fault=None)
+    for domains in ([], ["site.example"]):  # asked for anew at once, instead of when the back-off is over
+        node.extra["dns"]["routedDomains"] = domains
+        node.write_config()
+        found.check(node.ctl_ok("reload"), "reload")
+    names = {"db.site.example": {CORPORATE}, "web.site.example": {INGRESS}, "cam.site.example": {INGRESS}}
+    wait_for("the names are known", lambda: all(ask(name) == want for name, want in names.items()), 15)
+    found.same(ask("www.example.com"), {"192.0.2.80"}, "a name of the world that an object claims")
+    found.same(ask("shop.default.svc.cluster.local"), {VIP}, "a service's name that an object claims")
+    found.same(ask("alias.default.svc.cluster.local"), {"web.site.example.", INGRESS}, "an ExternalName that leads to a route")
+    found.same(by_glibc(client, "cam.site.example"), {INGRESS}, "a route's name along the search path")
+    api.apply(ingress("10.96.0.81"), kubernetes(ISTIO, "ServiceEntry", "db", spec={"hosts": ["db.site.example"], "addresses": ["192.0.2.91"]}))
+    wait_for("they follow what carries them", lambda: ask("cam.site.example") == {"10.96.0.81"} and ask("db.site.example") == {"192.0.2.91"}, 15)
+    api.stop()
+    found.same(ask("alias.default.svc.cluster.local"), {"web.site.example.", "10.96.0.81"}, "without the cloud")
+    api.start()
+    api.delete(kubernetes(ISTIO, "ServiceEntry", "db"))
+    wait_for("it goes with its object", lambda: ask("db.site.example") == set(), 15)
+
+
 FLOOD = """
 import socket, sys, time
 q = bytes.fromhex("000001000001000000000000") + b"".join(bytes([len(x)]) + x.encode() for x in sys.argv[1].split(".")) + bytes(1) + b"\\0\\1\\0\\1"
