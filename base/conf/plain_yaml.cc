@@ -50,7 +50,7 @@ std::optional<Key> key_of(std::string_view s) {
     if (s.empty() || !is(s[0], kKeyStart)) return std::nullopt;
     while (k.end < s.size() && is(s[k.end], kKey)) ++k.end;
     k.text = s.substr(0, k.end);
-    if (type_plain_scalar(std::string(k.text)).index() == 0) return std::nullopt;  // null as a key
+    if (is_null_scalar(k.text)) return std::nullopt;
   }
   if (k.end >= s.size() || s[k.end] != ':' || k.end > kKeyBytesMax) return std::nullopt;
   if (++k.end < s.size() && s[k.end] != ' ') return std::nullopt;

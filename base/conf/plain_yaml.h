@@ -16,5 +16,6 @@ std::optional<Value> read_plain_yaml(std::string_view document, uint32_t line);
 
 // What a scalar that is not quoted stands for, as kubectl types it.
 Value::Data type_plain_scalar(const std::string&);
+bool is_null_scalar(std::string_view);
 
 }  // namespace base::conf

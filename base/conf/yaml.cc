@@ -57,8 +57,10 @@ bool as_number(std::string_view s, double& out) {
 
 }  // namespace
 
+bool is_null_scalar(std::string_view s) { return s.empty() || s == "~" || s == "null" || s == "Null" || s == "NULL"; }
+
 Value::Data type_plain_scalar(const std::string& s) {
-  if (one_of(s, {"", "~", "null", "Null", "NULL"})) return std::monostate{};
+  if (is_null_scalar(s)) return std::monostate{};
   if (one_of(s, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})) return true;
   if (one_of(s, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})) return false;
   if (!std::isdigit(uint8_t(s[0])) && s[0] != '-' && s[0] != '+' && s[0] != '.') return s;

@@ -20,7 +20,7 @@ class BatchSender {
   base::Result<void> finish();
 
  private:
-  static constexpr size_t kWaitingMax = 4;
+  static constexpr size_t kWaitingMax = 2;
   void run();
   void send_now(base::nft::Batch&);
 
