@@ -103,7 +103,7 @@ def download(host, port, n, mb_per_s="0", buffer="0"):
         while f.readline().strip():
             pass
         asked = time.monotonic()
-        while not STOP and (data := f.read(1 << 18)):
+        while not STOP and (data := f.read1(1 << 18)):  # what there is: to wait for all of it would add waits up
             now = time.monotonic()
             if now - asked > longest:
                 longest, at = now - asked, now
