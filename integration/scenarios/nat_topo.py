@@ -124,6 +124,7 @@ CASES = [
     Case("port/CGN fullcone, MTU 1300 and no ICMP about it", ["port,cgn=X,mtu=1300,noptb=1", "linux"], {"X": "fullcone"}, bulk=True),
     Case("MTU 1300 and no ICMP about it on both sides, 5 % loss", ["port,mtu=1300,noptb=1,loss=5", "port,mtu=1300,noptb=1,loss=5,seed=9"], bulk=True, seconds=8),
     Case("mappings live 2 s behind a CGN, 5 % loss", ["port,cgn=X,udp_timeout=2,loss=5", "port"], {"X": "port"}, learn_s=20, watch_s=10, seconds=8),
+    Case("mappings live 2 s, 100 ms", ["linux,udp_timeout=2,delay=100", "port,udp_timeout=2"], learn_s=20, watch_s=10, seconds=8),
     Case("the same LAN behind two CGNs, hairpin on", ["port,cgn=X,lan=192.168.1,hairpin=1", "linux,cgn=Y,lan=192.168.1"], {"X": "port,hairpin=1", "Y": "addr,hairpin=1"}),
     Case("100 ms, 5 % loss, fw x sym", ["fw,delay=100,loss=5", "sym,seed=9"], seconds=30),
     Case("100 ms, 5 % loss, sym-seq x linux", ["sym-seq,delay=100,loss=5", "linux,seed=9"], seconds=20),

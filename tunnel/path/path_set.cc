@@ -13,6 +13,7 @@ constexpr base::Duration kFirstSilence = 1s;
 constexpr int kMissesTelling =
     2;  // CHECKs lost after a silence: it was too long, even if the peer's reopen the way before this one is dead
 constexpr base::Duration kFatalKept = 1h;  // the NAT may be another by then
+constexpr base::Duration kDoubtKept = 5min;
 base::Duration unproved_wait(const Path& p) { return std::min<base::Duration>(50ms * (1 << std::min(p.tries, 7)), 5s); }
 
 int rank(const PathAddr& a) { return !a.is_relay() ? 0 : !a.is_carried() ? 1 : 2; }
@@ -29,9 +30,16 @@ base::Duration BindingLife::interval(base::Instant now) const {
   return fatal_ && now - fatal_at_ < kFatalKept ? std::min(next, std::max<base::Duration>(*fatal_ / 2, kFirstSilence)) : next;
 }
 
-// A silence that was borne before says nothing: the path ended for another reason.
+// A silence that was borne before says nothing the first time: the path ended for another reason. The second time it was borne by luck.
 void BindingLife::died(base::Duration silence, base::Instant now) {
-  if (silence <= proved_ + proved_ / 8 || silence < kFirstSilence) return;
+  if (silence < kFirstSilence) return;
+  if (silence <= proved_ + proved_ / 8) {
+    bool again = doubted_at_ && now - *doubted_at_ < kDoubtKept;
+    doubted_at_ = now;
+    if (!again) return;
+    doubted_at_.reset();
+    proved_ = silence / 2;
+  }
   bool known = fatal_ && now - fatal_at_ < kFatalKept;
   fatal_ = known ? std::min(*fatal_, silence) : silence;
   fatal_at_ = now;

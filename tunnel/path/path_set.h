@@ -38,8 +38,8 @@ inline constexpr size_t kDirectProvedMax = 5; // learned ones beyond that many t
 
 // How long a silence the NATs of a way bear before they forget it, learned from the silences themselves: a keepalive that is answered
 // after one proves that long, and the next silence may be twice as long; two that are lost after one have shown what is too long, and
-// half of that is kept for an hour. One for the direct paths of a peer, one for its
-// relays by UDP and one for those by TCP: it is the NATs that are learned about.
+// half of that is kept for an hour. A path that ends at a length which was proved may have other reasons, but not twice in five
+// minutes. One for the direct paths of a peer, one for its relays by UDP and one for those by TCP: it is the NATs that are learned about.
 class BindingLife {
  public:
   explicit BindingLife(base::Duration interval_max) : max_(interval_max) {}
@@ -51,6 +51,7 @@ class BindingLife {
   base::Duration max_, proved_{0};
   std::optional<base::Duration> fatal_;
   base::Instant fatal_at_{};
+  std::optional<base::Instant> doubted_at_;
 };
 
 struct Path {

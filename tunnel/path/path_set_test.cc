@@ -253,6 +253,22 @@ TEST(PathSet, WhatThePeerAndDataSendKeepsThePathAliveToo) {
   EXPECT_LE(sent, 5);
 }
 
+TEST(BindingLife, ALengthThatWasBorneByLuckIsTakenBackAfterTwoLosses) {
+  BindingLife life(15s);
+  base::Instant t{1h};
+  life.survived(1s), life.survived(2s);  // the NAT forgets after two seconds, give or take
+  life.died(4s, t);
+  EXPECT_EQ(life.interval(t), 2s);
+  life.died(2s, t + 10s);
+  EXPECT_EQ(life.interval(t + 10s), 2s) << "that may have had other reasons";
+  life.died(2s, t + 10min);
+  EXPECT_EQ(life.interval(t + 10min), 2s) << "and this too";
+  life.survived(2s);
+  life.died(2s, t + 11min);
+  EXPECT_EQ(life.interval(t + 11min), 1s);
+  EXPECT_EQ(life.interval(t + 3h), 2s) << "in hours the NAT may be another";
+}
+
 TEST(PathSet, ADeathThatIsNoNatsFaultChangesLittle) {
   Lab lab;
   Path& p = lab.add(kPublic, PathKind::srflx, 20ms);
