@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import world
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+TOOLS = threading.Lock()
 
 
 class LabError(Exception):
@@ -206,10 +208,11 @@ class Lab:
         """A small C++ program of the lab, compiled on first use and when it or a header beside it changed."""
         out = os.path.join(ROOT, "build", "lab", name)
         read = [source, *glob.glob(os.path.join(glob.escape(os.path.dirname(source)), "*.h"))]
-        if not os.path.exists(out) or os.path.getmtime(out) < max(map(os.path.getmtime, read)):
-            os.makedirs(os.path.dirname(out), exist_ok=True)
-            self.call(["clang++-19", "-O2", "-std=c++20", "-w", source, "-o", f"{out}.{os.getpid()}", *flags])
-            os.rename(f"{out}.{os.getpid()}", out)
+        with TOOLS:  # other processes make it as well at times, each under a name of its own
+            if not os.path.exists(out) or os.path.getmtime(out) < max(map(os.path.getmtime, read)):
+                os.makedirs(os.path.dirname(out), exist_ok=True)
+                self.call(["clang++-19", "-O2", "-std=c++20", "-w", source, "-o", f"{out}.{os.getpid()}", *flags])
+                os.rename(f"{out}.{os.getpid()}", out)
         return out
 
     def calls(self):
