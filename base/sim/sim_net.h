@@ -124,10 +124,10 @@ class SimNat {
   uint16_t choose_port(IpPort inside, IpPort remote);
   bool is_taken(uint16_t port, IpPort inside, IpPort remote) const;
   bool is_poisoned(uint16_t port, IpPort remote) const;
+  bool admits(const Mapping&, const IpPort& remote) const;
   SimNet& net_;
   NatSpec spec_;
   SimNat* front_;  // null: on the internet
-  bool admits(const Mapping&, const IpPort& remote) const;
   std::map<std::pair<IpPort, IpPort>, Mapping> mappings_;  // by inside and key
   std::multimap<uint16_t, Mapping*> by_port_;              // outside, in the order they were made
   Instant none_before_{};                                  // no mapping expires before

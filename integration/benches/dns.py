@@ -5,7 +5,6 @@ stands what one answer takes of the server's core."""
 import contextlib
 import json
 import os
-import socket
 import statistics
 import struct
 import subprocess

@@ -3,11 +3,10 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
 import manifests
 from api_source import Bench, kubeconfig
-from fixtures import answers, shop
+from fixtures import answers
 from lab import LabError, wait_for
 from registry import scenario
 

@@ -1,7 +1,6 @@
 """Scenarios register here: a name, what its figure counts, and the limit it must keep. A scenario gets a fresh lab and returns the
 figure; whatever it finds wrong on the way it says through Findings."""
 import importlib
-import os
 import signal
 import sys
 import traceback

@@ -160,7 +160,7 @@ void MeshNode::drive_channels(Record& r) {
     }
     if (path == c.announced) continue;
     if (c.announced) leave(r, c, path);
-    if (path) { r.machine.on_relay_path(*path, c.client->is_peer_bound() ? Binding::both : Binding::own, now); }
+    if (path) r.machine.on_relay_path(*path, c.client->is_peer_bound() ? Binding::both : Binding::own, now);
     c.announced = path;
   }
 }

@@ -26,10 +26,8 @@ Path* PeerMachine::active_path() { return const_cast<Path*>(std::as_const(*this)
 bool PeerMachine::is_cut_off() const { return keys_.has_current() && !paths_.is_any_answering(); }
 
 bool PeerMachine::is_failing(const PathAddr& a) const {
-  for (const Path& p : paths_.all())
-    if (p.addr == a)
-      return p.state == PathState::suspect || p.state == PathState::dead || (p.state == PathState::checking && p.tries > kTriesFair);
-  return false;
+  return is_hopeless(a) ||
+         std::any_of(paths_.all().begin(), paths_.all().end(), [&](const Path& p) { return p.addr == a && p.state == PathState::suspect; });
 }
 
 bool PeerMachine::is_usable(const PathAddr& a) const {
@@ -204,7 +202,7 @@ void PeerMachine::choose_path() {
   use_mtu_of_path();
   apply_route();
   if (active_) control_.repeat_now(now_);
-  if (left_direct) { start_round(); }
+  if (left_direct) start_round();
 }
 
 void PeerMachine::apply_route() {
